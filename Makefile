@@ -1,0 +1,77 @@
+# Two commands: `make book` and `make test`. Everything else is listed by `make help`.
+
+PYTHON ?=
+INSTALLER ?= uv
+PORT ?= 8000
+
+# One thread and one hash seed wherever a digit could move with them; no settings of the user's own.
+export OPENBLAS_NUM_THREADS := 1
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export VECLIB_MAXIMUM_THREADS := 1
+export PYTHONHASHSEED := 0
+export PYTHONUTF8 := 1
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export IPYTHONDIR := $(CURDIR)/.cache/ipython
+export JUPYTER_PLATFORM_DIRS := 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP MATPLOTLIBRC MPLBACKEND EVALKIT_RESULTS
+
+py := .venv/bin/python
+rerun := .cache/results
+lock := $(py) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.PHONY: help book test check notebooks lab serve check-web lock clean .venv
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo "  options: PYTHON=python3.12 (which Python makes .venv), INSTALLER=pip (instead of uv), PORT=8000 (serve)"
+
+book: .venv ## execute the notebooks and build the book: book/_build/html/index.html
+	@$(py) tools/notebooks.py stage
+	@.venv/bin/jupyter-book build book/_build/stage --path-output book -W -n --keep-going --quiet \
+		|| { rm -rf book/_build/.doctrees; echo "evalkit: the book was not built; see above" >&2; exit 1; }
+	@echo "The book: file://$(CURDIR)/book/_build/html/index.html"
+
+test: .venv lint ## every check: style, types, floors, unit tests, laws, doctests, notebooks
+	$(py) -m pytest -q -n 2 --doctest-modules src tests
+	@rm -rf $(rerun)
+	EVALKIT_RESULTS=$(CURDIR)/$(rerun) $(py) -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env \
+		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 notebooks
+	$(py) tools/notebooks.py compare $(rerun)
+	$(py) tools/notebooks.py prove
+
+check: .venv lint ## the quick subset for a developer's loop
+	$(py) -m pytest -q -x -m "not slow" tests
+
+.PHONY: lint
+lint: .venv
+	$(py) -m ruff check .
+	$(py) -m ruff format --check .
+	$(py) -m mypy
+	.venv/bin/lint-imports
+
+notebooks: .venv ## re-execute the notebooks and save outputs and results/, to be committed
+	$(py) tools/notebooks.py save
+
+lab: .venv ## open the notebooks in JupyterLab
+	$(py) -m jupyter lab notebooks
+
+serve: book ## build the book and serve it on this machine
+	@echo "http://127.0.0.1:$(PORT)"
+	@$(py) -m http.server $(PORT) --bind 127.0.0.1 --directory book/_build/html
+
+check-web: book ## look at the pages in a browser: accessibility, requests, overflow (needs chromium)
+	@sh tools/check_web.sh
+
+lock: .venv ## resolve the locks again (UPGRADE=--upgrade moves every pin)
+	$(lock) --extra dev pyproject.toml -o requirements.lock
+	$(lock) --group bootstrap -c requirements.lock -o requirements-bootstrap.lock
+
+clean: ## remove what was built; the environment and what is proven stay
+	rm -rf book/_build .cache/results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv:
+	@PYTHON="$(PYTHON)" INSTALLER="$(INSTALLER)" tools/bootstrap.sh

@@ -1,0 +1,281 @@
+"""Execute the notebooks once, and stage what the book is built from.
+
+`stage` fills `book/_build/stage` with pages, data, and notebooks whose outputs and results belong
+to the present cells, source, data, lock and Python, executing what is not yet proven (`make book`).
+`save` executes everything and writes the committed outputs (`make notebooks`). `compare` holds the
+results of a re-execution against the committed ones and `prove` notes that they stand (`make test`),
+so that the next build need not execute again. Only `save` writes to tracked files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+from agreement import differences
+
+TIMEOUT = 120  # seconds for one cell
+AT_ONCE = 2  # kernels at a time: the machines we promise for have two cores
+KEPT = 4  # runs kept per notebook, so that going back to another branch costs nothing
+IGNORED = {"_build", "__pycache__", ".ipynb_checkpoints", ".DS_Store"}
+STAGED = ("_config.yml", "_toc.yml", "requirements.lock", "book", "data")
+SHAPES_EVERY_PAGE = ("_config.yml", "_toc.yml", "requirements.lock", "book/_ext/")
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+Tree = dict[str, bytes]  # path below some folder -> content
+
+
+class NotebookError(Exception):
+    """A notebook, or what it printed or wrote, is not fit for the book."""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """The folders of one checkout."""
+
+    root: Path
+
+    @property
+    def stage(self) -> Path:
+        return self.root / "book/_build/stage"
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    def notebooks(self) -> dict[str, Path]:
+        return {path.stem: path for path in sorted((self.root / "notebooks").glob("*.ipynb"))}
+
+    def run(self, name: str) -> Path:
+        """The folder that keeps the outputs and results of the notebook's present inputs."""
+        return self.root / ".proven" / f"{name}.{key(self.root, self.notebooks()[name])}"
+
+
+def tree(folder: Path, part: str = ".") -> Tree:
+    """The files of a folder, or only one part of it, without caches and builds."""
+    found = [folder / part] if (folder / part).is_file() else sorted((folder / part).rglob("*"))
+    files = {file.relative_to(folder): file for file in found if file.is_file()}
+    return {
+        name.as_posix(): file.read_bytes()
+        for name, file in files.items()
+        if not IGNORED.intersection(name.parts)
+    }
+
+
+def sync(wanted: Tree, folder: Path) -> set[str]:
+    """Make `folder` hold exactly `wanted`, touching only what differs; return the changed names."""
+    before = tree(folder)
+    changed = {name for name in {*before, *wanted} if before.get(name) != wanted.get(name)}
+    for name in changed:
+        if name in wanted:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(wanted[name])
+        else:
+            (folder / name).unlink()
+    return changed
+
+
+def key(root: Path, notebook: Path) -> str:
+    """Hash of all that can change a notebook's outputs: cells, source, data, lock and Python."""
+    digest = hashlib.sha256("{}.{}".format(*sys.version_info[:2]).encode())
+    digest.update(json.dumps([cell.source for cell in code_cells(read(notebook))]).encode())
+    for part in ("src", "data", "requirements.lock"):
+        for name, content in tree(root, part).items():
+            digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def read(path: Path) -> Any:
+    return nbformat.read(path, as_version=4)
+
+
+def dump(notebook: Any) -> bytes:
+    text: str = nbformat.writes(notebook)
+    return (text.rstrip("\n") + "\n").encode()
+
+
+def code_cells(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def normalise(notebook: Any) -> Any:
+    """Drop what differs between runs and machines without being a result."""
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+    notebook.metadata["kernelspec"] = dict(KERNEL)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    return notebook
+
+
+def describe_figures(notebook: Any) -> Any:
+    """Give each figure's cell the alt text, name and caption that MyST-NB renders."""
+    for cell in code_cells(notebook):
+        figures = [made for out in cell.outputs if (made := out.get("metadata", {}).get("evalkit"))]
+        if len(figures) > 1:
+            names = ", ".join(figure["name"] for figure in figures)
+            raise NotebookError(f"one cell shows several figures ({names}); give each its own cell")
+        for figure in figures:
+            cell.metadata["mystnb"] = {
+                "image": {"alt": figure["alt"]},
+                "figure": {"name": figure["name"], "caption": figure["caption"]},
+            }
+    return notebook
+
+
+def with_outputs(notebook: Any, run: Any) -> Any:
+    """The present prose around the outputs that a run of the same code cells gave."""
+    for cell, done in zip(code_cells(notebook), code_cells(run), strict=True):
+        cell.outputs, cell.execution_count = done.outputs, done.execution_count
+    notebook.metadata = run.metadata
+    return normalise(notebook)
+
+
+def refuse_stderr(name: str, notebook: Any) -> None:
+    for number, cell in enumerate(code_cells(notebook), 1):
+        if text := "".join(out.text for out in cell.outputs if out.get("name") == "stderr"):
+            raise NotebookError(
+                f"{name}: code cell {number} wrote to stderr, where readers would see it; "
+                f"remove the cause of the warning:\n{text.strip()}"
+            )
+
+
+async def execute(path: Path, cwd: Path, results: Path) -> Any:
+    """Run one notebook in a fresh kernel that writes to `results`; return it normalised."""
+    notebook, start = read(path), time.perf_counter()
+    client = NotebookClient(
+        notebook,
+        timeout=TIMEOUT,
+        kernel_name=KERNEL["name"],
+        coalesce_streams=True,
+        record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(cwd)}},
+    )
+    await client.async_execute(env={**os.environ, "EVALKIT_RESULTS": str(results)})
+    refuse_stderr(path.stem, notebook)
+    print(f"evalkit: executed {path.stem} in {time.perf_counter() - start:.1f} s", flush=True)
+    return normalise(notebook)
+
+
+def keep(run: Path, notebook: Any, results: Tree) -> None:
+    """Store a run, whole or not at all; forget the oldest of the same notebook."""
+    run.parent.mkdir(exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(dir=run.parent))
+    sync({"notebook.ipynb": dump(notebook)}, fresh)
+    sync(results, fresh / "results")
+    shutil.rmtree(run, ignore_errors=True)
+    fresh.rename(run)
+    runs = sorted(run.parent.glob(f"{run.stem}.*"), key=lambda path: path.stat().st_mtime)
+    for old in runs[:-KEPT]:
+        shutil.rmtree(old)
+
+
+def run_all(project: Project, names: Sequence[str], cwd: Path) -> None:
+    """Execute the named notebooks, a few at a time, and keep each run; report every failure."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(name: str) -> None:
+        async with gate:
+            run = project.run(name)
+            with tempfile.TemporaryDirectory() as folder:
+                done = await execute(project.notebooks()[name], cwd, Path(folder))
+                keep(run, done, tree(Path(folder)))
+
+    async def everything() -> list[BaseException | None]:
+        return await asyncio.gather(*map(one, names), return_exceptions=True)
+
+    failed = {
+        name: error for name, error in zip(names, asyncio.run(everything()), strict=True) if error
+    }
+    if failed:
+        lines = (f"{name}: {type(error).__name__}: {error}" for name, error in failed.items())
+        raise NotebookError("\n\n".join(lines))
+
+
+def committed(project: Project, name: str) -> Tree:
+    """What is committed of one notebook's results."""
+    own = (f"{name}.json", f"figures/{name}.")
+    return {path: text for path, text in tree(project.results).items() if path.startswith(own)}
+
+
+def stage(project: Project) -> None:
+    """Fill the stage, executing there what is not proven; say where results moved."""
+    pages: Tree = {}
+    for part in STAGED:
+        pages |= tree(project.root, part)
+    names = list(project.notebooks())
+    missing = [name for name in names if not project.run(name).is_dir()]
+    if missing:
+        sync({**tree(project.stage), **pages, "notebooks/.keep": b""}, project.stage)
+        run_all(project, missing, project.stage / "notebooks")
+    for name, path in project.notebooks().items():
+        run = project.run(name)
+        shown = with_outputs(read(path), read(run / "notebook.ipynb"))
+        pages[f"notebooks/{name}.ipynb"] = dump(describe_figures(shown))
+        pages |= tree(run, "results")
+        for line in differences(tree(run / "results"), committed(project, name)):
+            print(f"evalkit: not as committed: {line}", file=sys.stderr)
+    changed = sync(pages, project.stage)
+    if any(name.startswith(SHAPES_EVERY_PAGE) for name in changed):
+        shutil.rmtree(project.stage.parent / ".doctrees", ignore_errors=True)
+    print(f"evalkit: staged {len(names)} notebooks, {len(missing)} executed", flush=True)
+
+
+def save(project: Project) -> None:
+    """Execute every notebook and write the outputs and results that are committed."""
+    names = list(project.notebooks())
+    run_all(project, names, project.root / "notebooks")
+    results: Tree = {}
+    for name, path in project.notebooks().items():
+        run = project.run(name)
+        path.write_bytes(dump(with_outputs(read(path), read(run / "notebook.ipynb"))))
+        results |= tree(run / "results")
+    for name in sorted(sync(results, project.results)):
+        print(f"evalkit: results/{name} changed")
+
+
+def compare(project: Project, rerun: Path) -> None:
+    """Refuse a re-run whose results are not the committed ones."""
+    if found := list(differences(tree(rerun), tree(project.results))):
+        raise NotebookError("re-executed results are not as committed:\n" + "\n".join(found))
+
+
+def prove(project: Project) -> None:
+    """Note that the committed outputs and results are those of the present inputs."""
+    for name, path in project.notebooks().items():
+        keep(project.run(name), read(path), committed(project, name))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command in (stage, save, prove):
+        commands.add_parser(command.__name__, help=command.__doc__).set_defaults(act=command)
+    comparing = commands.add_parser("compare", help=compare.__doc__)
+    comparing.add_argument("rerun", type=Path, help="where the re-run wrote its results")
+    chosen = parser.parse_args(arguments)
+    project = Project(Path(__file__).resolve().parent.parent)
+    try:
+        compare(project, chosen.rerun) if chosen.command == "compare" else chosen.act(project)
+    except NotebookError as error:
+        print(f"evalkit: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
