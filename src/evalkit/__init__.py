@@ -1,0 +1,69 @@
+"""evalkit: difference-in-differences and value-added estimators that remember contributions.
+
+Records are checked once (:func:`load`, :class:`Panel`), estimators are pure functions that return
+an :class:`Estimate`, and :func:`infer` judges any of them.
+
+Importing evalkit loads none of its rooms: each opens when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "contracts": "evalkit.data.contracts",
+    "did": "evalkit.did",
+    "figures": "evalkit.show.figures",
+    "gaps": "evalkit.gaps",
+    "sources": "evalkit.data.sources",
+    "tables": "evalkit.show.tables",
+}
+_DOORS = {
+    "Contract": "evalkit.data.contract",
+    "Estimate": "evalkit.core.estimate",
+    "Inference": "evalkit.inference.infer",
+    "Panel": "evalkit.core.panel",
+    "aggregate": "evalkit.inference.aggregate",
+    "anderson_rubin": "evalkit.inference.anderson_rubin",
+    "chapter": "evalkit.show.register",
+    "claim": "evalkit.show.claims",
+    "infer": "evalkit.inference.infer",
+    "load": "evalkit.data.contract",
+    "minimum_detectable_effect": "evalkit.inference.power",
+    "stack": "evalkit.core.estimate",
+    "wald": "evalkit.inference.infer",
+}
+
+__all__ = [*sorted({*_ROOMS, *_DOORS})]
+
+if TYPE_CHECKING:
+    from evalkit import did, gaps
+    from evalkit.core.estimate import Estimate, stack
+    from evalkit.core.panel import Panel
+    from evalkit.data import contracts, sources
+    from evalkit.data.contract import Contract, load
+    from evalkit.inference.aggregate import aggregate
+    from evalkit.inference.anderson_rubin import anderson_rubin
+    from evalkit.inference.infer import Inference, infer, wald
+    from evalkit.inference.power import minimum_detectable_effect
+    from evalkit.show import figures, tables
+    from evalkit.show.claims import claim
+    from evalkit.show.register import chapter
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        value = import_module(_ROOMS[name])
+    elif name in _DOORS:
+        value = getattr(import_module(_DOORS[name]), name)
+    else:
+        raise AttributeError(f"module 'evalkit' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,358 @@
+"""An estimate that remembers each unit's contribution, and the algebra that follows from it.
+
+Not for uncertainty: standard errors, intervals and tests are made in ``evalkit.inference``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from evalkit.core.arrays import Codes, Groups, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.errors import CombinationError, some
+from evalkit.core.labels import Index, Key
+from evalkit.core.provenance import Provenance, combine
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@runtime_checkable
+class Leverage(Protocol):
+    """What small-sample corrections need to know about the least-squares design behind theta.
+
+    The design has ``p`` coefficients; an estimate holds ``k`` linear combinations of them.
+    """
+
+    def degrees(self, cluster: Codes) -> tuple[int, int]:
+        """Rows ``n`` and parameters ``k``; effects nested in clusters count once (CR1S)."""
+        ...
+
+    def adjusted(self, kind: str, cluster: Codes) -> Matrix:
+        """Cluster contributions ``(G, p)`` under ``"CR2"`` or ``"CR3"``."""
+        ...
+
+    def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
+        """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
+        ...
+
+    def weights(self) -> Matrix:
+        """Weights ``(n, p)`` with ``weights.T @ y`` equal to the coefficients."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What an estimate is: ``estimand``, ``method``, ``outcome``, sample counts, provenance."""
+
+    estimand: str
+    method: str
+    outcome: str
+    n_obs: int
+    provenance: Provenance
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """Point estimate ``theta`` with one row of contributions per unit.
+
+    ``theta_hat - theta ~ psi.sum(axis=0)``: row ``i`` is unit ``i``'s contribution to the error,
+    already divided by n. Every difference, contrast and stack is then plain algebra, with right
+    covariances even when the samples overlap.
+
+    Parameters
+    ----------
+    theta : Vector (k,)
+        Point estimates.
+    psi : Matrix (N, k)
+        Contributions.
+    units : Labels (N,)
+        Sorted unit labels.
+    cluster : Labels (N,)
+        Cluster of each unit.
+    index : Index
+        Names of the ``k`` coordinates.
+    meta : Meta
+        Estimand, method, outcome, counts and provenance.
+    leverage : Leverage, optional
+        The least-squares design behind theta, if there is exactly one.
+    combination : Matrix (p, k), optional
+        ``theta = combination.T @ coefficients`` of that design.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from evalkit.core.labels import Index
+    >>> meta = Meta("mean", "average", "score", 3, "synthetic")
+    >>> score = np.array([1.0, 2.0, 6.0])
+    >>> mean = Estimate(np.array([3.0]), (score - 3.0)[:, None] / 3, np.arange(3), np.arange(3),
+    ...                 Index.flat("term", ["mean"]), meta)
+    >>> float((mean + mean).vcov()[0, 0]) == float((2 * mean).vcov()[0, 0])
+    True
+    """
+
+    theta: Vector
+    psi: Matrix
+    units: Labels
+    cluster: Labels
+    index: Index
+    meta: Meta
+    leverage: Leverage | None = None
+    combination: Matrix | None = None
+
+    def __post_init__(self) -> None:
+        n, k = self.psi.shape
+        if self.theta.shape != (k,) or len(self.index) != k:
+            raise CombinationError(
+                f"theta {self.theta.shape}, psi {self.psi.shape} and {len(self.index)} keys differ"
+            )
+        if self.units.shape != (n,) or self.cluster.shape != (n,):
+            raise CombinationError(
+                f"psi has {n} rows, but there are {len(self.units)} units "
+                f"and {len(self.cluster)} cluster labels"
+            )
+        for name in ("theta", "psi", "units", "cluster"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def __len__(self) -> int:
+        return len(self.theta)
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters ``G``."""
+        return len(np.unique(self.cluster))
+
+    @property
+    def weights(self) -> Matrix:
+        """Row weights ``(n, k)`` with ``weights.T @ y == theta``, in the panel's row order."""
+        leverage, combination = self._design("weights")
+        return leverage.weights() @ combination
+
+    def _design(self, what: str) -> tuple[Leverage, Matrix]:
+        if self.leverage is None or self.combination is None:
+            raise CombinationError(
+                f"{what} need one linear least-squares design behind the estimate; this one "
+                f"({self.meta.method}) combines several, or none. Ask for the parts."
+            )
+        return self.leverage, self.combination
+
+    def cluster_sums(self) -> Matrix:
+        """Contributions summed by cluster ``(G, k)``."""
+        codes, labels = encode(self.cluster)
+        return Groups(codes, len(labels)).sum(self.psi)
+
+    def vcov(self) -> Matrix:
+        """Covariance ``(k, k)`` with no small-sample correction: ``S'S`` of the cluster sums."""
+        s = self.cluster_sums()
+        return s.T @ s
+
+    def select(self, **levels: Any) -> Estimate:
+        """Keep the coordinates whose levels match a value, a collection or a predicate."""
+        keep = self.index.positions(levels)
+        return replace(
+            self,
+            theta=self.theta[keep],
+            psi=self.psi[:, keep],
+            index=self.index.take(keep),
+            combination=None if self.combination is None else self.combination[:, keep],
+        )
+
+    def contrast(self, matrix: Any, index: Index | Sequence[str], estimand: str = "") -> Estimate:
+        """Linear combinations ``matrix @ theta`` with ``matrix`` ``(m, k)`` and ``m`` names."""
+        lin = np.atleast_2d(np.asarray(matrix, float))
+        if lin.shape[1] != len(self):
+            raise CombinationError(f"a contrast of {len(self)} coordinates, got {lin.shape}")
+        return replace(
+            self,
+            theta=lin @ self.theta,
+            psi=self.psi @ lin.T,
+            index=index if isinstance(index, Index) else Index.flat("contrast", index),
+            meta=replace(self.meta, estimand=estimand or self.meta.estimand),
+            combination=None if self.combination is None else self.combination @ lin.T,
+        )
+
+    def ratio(self, numerator: Key, denominator: Key, name: str) -> Estimate:
+        """``theta[numerator] / theta[denominator]`` to first order (the Wald ratio)."""
+        top, bottom = (self.index.keys.index(key) for key in (numerator, denominator))
+        if self.theta[bottom] == 0:
+            raise CombinationError(f"the denominator {denominator} is exactly zero")
+        value = self.theta[top] / self.theta[bottom]
+        psi = (self.psi[:, top] - value * self.psi[:, bottom]) / self.theta[bottom]
+        return replace(
+            self,
+            theta=np.array([value]),
+            psi=psi[:, None],
+            index=Index.flat("term", [name]),
+            meta=replace(self.meta, estimand=name),
+            leverage=None,
+            combination=None,
+        )
+
+    def collapse(self) -> Estimate:
+        """The same estimate with one row per cluster, so that no unit's row need travel."""
+        codes, labels = encode(self.cluster)
+        return replace(
+            self,
+            psi=Groups(codes, len(labels)).sum(self.psi),
+            units=labels,
+            cluster=labels,
+            leverage=None,
+            combination=None,
+        )
+
+    def __mul__(self, scale: float) -> Estimate:
+        return self.contrast(scale * np.eye(len(self)), self.index)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, scale: float) -> Estimate:
+        return self * (1 / scale)
+
+    def __neg__(self) -> Estimate:
+        return self * -1.0
+
+    def __add__(self, other: Estimate) -> Estimate:
+        return _sum(self, other, 1.0)
+
+    def __sub__(self, other: Estimate) -> Estimate:
+        return _sum(self, other, -1.0)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Point estimates as a one-column frame."""
+        import pandas as pd
+
+        return pd.DataFrame({"estimate": self.theta}, index=self.index.to_pandas())
+
+    def __repr__(self) -> str:
+        head = (
+            f"Estimate of {self.meta.estimand} on {self.meta.outcome!r} by {self.meta.method} "
+            f"({self.meta.provenance})\n  {self.meta.n_obs} rows, {len(self.units)} units, "
+            f"{self.n_clusters} clusters; judge it with evalkit.infer"
+        )
+        shown = [
+            f"  {' '.join(map(str, key))}: {value:.6g}"
+            for key, value in zip(self.index.keys[:12], self.theta[:12], strict=True)
+        ]
+        more = [f"  ... {len(self) - 12} more"] if len(self) > 12 else []
+        return "\n".join([head, *shown, *more])
+
+
+def align(*estimates: Estimate) -> tuple[Labels, Labels, list[Matrix]]:
+    """Units and clusters of the union, and each psi on it, with zeros where a unit is absent."""
+    kinds = {estimate.units.dtype.kind for estimate in estimates}
+    if len(kinds - {"i", "u"}) > 1 or (kinds & {"i", "u"} and kinds - {"i", "u"}):
+        raise CombinationError("the estimates label units by different types; use the same ids")
+    units = np.unique(np.concatenate([estimate.units for estimate in estimates]))
+    cluster = np.empty(len(units), dtype=object)
+    known = np.zeros(len(units), dtype=bool)
+    out = []
+    for estimate in estimates:
+        at = np.searchsorted(units, estimate.units)
+        both = known[at]
+        differs = np.flatnonzero(both & (cluster[at] != estimate.cluster))
+        if len(differs):
+            unit = differs[0]
+            raise CombinationError(
+                f"unit {estimate.units[unit]!s} is in cluster {cluster[at[unit]]!s} in one estimate "
+                f"and in {estimate.cluster[unit]!s} in another. Build both panels with the same "
+                "cluster column."
+            )
+        cluster[at] = estimate.cluster
+        known[at] = True
+        psi = np.zeros((len(units), len(estimate)))
+        psi[at] = estimate.psi
+        out.append(psi)
+    return units, np.array(cluster.tolist()), out
+
+
+def _joined(estimates: Sequence[Estimate], estimand: str) -> Meta:
+    metas = [estimate.meta for estimate in estimates]
+    return Meta(
+        estimand=estimand,
+        method=" and ".join(dict.fromkeys(meta.method for meta in metas)),
+        outcome=" and ".join(dict.fromkeys(meta.outcome for meta in metas)),
+        n_obs=max(meta.n_obs for meta in metas),
+        provenance=combine(*(meta.provenance for meta in metas)),
+        notes=tuple(dict.fromkeys(note for meta in metas for note in meta.notes)),
+    )
+
+
+def _shared(a: Estimate, b: Estimate) -> bool:
+    return a.leverage is not None and a.leverage is b.leverage
+
+
+def _sum(a: Estimate, b: Estimate, sign: float) -> Estimate:
+    if a.index != b.index:
+        raise CombinationError(
+            f"the estimates have different coordinates: {some(a.index.keys)} and "
+            f"{some(b.index.keys)}. Use select() to keep what they share."
+        )
+    units, cluster, (one, two) = align(a, b)
+    joiner = " plus " if sign > 0 else " minus "
+    same = a.meta.estimand == b.meta.estimand
+    shared = _shared(a, b)
+    combination = None
+    if shared and a.combination is not None and b.combination is not None:
+        combination = a.combination + sign * b.combination
+    return Estimate(
+        theta=a.theta + sign * b.theta,
+        psi=one + sign * two,
+        units=units,
+        cluster=cluster,
+        index=a.index,
+        meta=_joined(
+            (a, b),
+            f"{'difference in ' if sign < 0 else 'sum of '}{a.meta.estimand}"
+            if same
+            else f"{a.meta.estimand}{joiner}{b.meta.estimand}",
+        ),
+        leverage=a.leverage if shared else None,
+        combination=combination,
+    )
+
+
+def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
+    """Put estimates side by side with their joint covariance; ``level`` names the new level.
+
+    Examples
+    --------
+    >>> import evalkit as ek
+    >>> frame = {"town": ["a", "a", "b", "b"], "year": [1, 2, 1, 2],
+    ...          "score": [1.0, 3.0, 1.0, 2.0], "start": [2, 2, None, None]}
+    >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
+    ...                             cohort="start", provenance="synthetic")
+    >>> both = ek.stack({"one": ek.did.two_way(panel), "two": 2 * ek.did.two_way(panel)})
+    >>> both.index.levels
+    ('estimate', 'term')
+    """
+    parts = list(estimates.values())
+    if not parts:
+        raise CombinationError("nothing to stack")
+    if len({part.index.levels for part in parts}) > 1:
+        raise CombinationError(
+            "the estimates have different index levels: "
+            + some(part.index.levels for part in parts)
+        )
+    units, cluster, psis = align(*parts)
+    keys = tuple((name, *key) for name, part in estimates.items() for key in part.index.keys)
+    leverage, combination = None, None
+    combinations = [part.combination for part in parts]
+    if all(_shared(parts[0], part) for part in parts) and None not in [
+        None if c is None else 0 for c in combinations
+    ]:
+        leverage = parts[0].leverage
+        combination = np.hstack([c for c in combinations if c is not None])
+    return Estimate(
+        theta=np.concatenate([part.theta for part in parts]),
+        psi=np.hstack(psis),
+        units=units,
+        cluster=cluster,
+        index=Index((level, *parts[0].index.levels), keys),
+        meta=_joined(parts, "; ".join(dict.fromkeys(part.meta.estimand for part in parts))),
+        leverage=leverage,
+        combination=combination,
+    )

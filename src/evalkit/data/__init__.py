@@ -1,0 +1,1 @@
+"""Contracts, sources and catalogues: how tables come in."""

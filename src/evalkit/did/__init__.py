@@ -1,0 +1,15 @@
+"""Difference-in-differences: pure functions from a panel to an estimate."""
+
+from evalkit.did.dose import dose_event_study, dose_iv, dose_response
+from evalkit.did.regression import regression
+from evalkit.did.two_way import event_study, two_by_two, two_way
+
+__all__ = [
+    "dose_event_study",
+    "dose_iv",
+    "dose_response",
+    "event_study",
+    "regression",
+    "two_by_two",
+    "two_way",
+]

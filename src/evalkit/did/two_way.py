@@ -1,0 +1,254 @@
+"""Two-by-two, two-way fixed effects and the event study: the designs with one comparison group.
+
+Not for effects that differ by cohort under staggered adoption: two-way weights then mix them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evalkit.core.errors import IdentificationError, OptionError, some
+from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.labels import Index
+from evalkit.core.panel import Panel
+from evalkit.did.regression import TWO_WAY, Absorb, fit_design
+
+
+def two_by_two(panel: Panel) -> Estimate:
+    r"""Change of the treated minus change of the untreated, before against after.
+
+    **Estimand.** ATT of the one adopting cohort, averaged over its post periods.
+    **Assumptions.** Parallel trends of untreated outcomes; no anticipation.
+    **Estimator.** :math:`\hat\tau=\bar\Delta_1-\bar\Delta_0`, with :math:`\Delta_i` unit i's mean
+    after minus its mean before, averaged over units (with unit weights, if any).
+    **Contribution.** :math:`\psi_i=w_i(\Delta_i-\bar\Delta_1)/W_1` for treated units, and
+    :math:`-w_i(\Delta_i-\bar\Delta_0)/W_0` for untreated ones.
+    **Reference.** Card and Krueger (1994); Callaway and Sant'Anna (2021), eq. 2.
+    **Checked against.** `two_way` on balanced panels (1e-12).
+    **Fails when.** Adoption is staggered: refused. Units seen only before or only after are
+    dropped and counted.
+
+    Parameters
+    ----------
+    panel : Panel
+        One adopting cohort and never-treated units. Weights must be constant within units.
+
+    Returns
+    -------
+    Estimate
+        One coordinate, index level ``term``.
+
+    Raises
+    ------
+    IdentificationError
+        No treated unit, no untreated unit, or several cohorts.
+
+    Examples
+    --------
+    >>> import evalkit as ek
+    >>> frame = {"town": ["a", "a", "b", "b"], "year": [1, 2, 1, 2],
+    ...          "score": [1.0, 3.0, 1.0, 2.0], "start": [2, 2, None, None]}
+    >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
+    ...                             cohort="start", provenance="synthetic")
+    >>> ek.did.two_by_two(panel).theta
+    array([1.])
+    """
+    cohorts = _require_contrast(panel)
+    if len(cohorts) > 1:
+        raise IdentificationError(
+            f"units adopt in {some(cohorts)}: a two-by-two has one adoption date. Keep one cohort "
+            "with the never-treated, or use an estimator for staggered adoption."
+        )
+    weight = panel.weight[np.unique(panel.unit, return_index=True)[1]]
+    if (panel.weight != weight[panel.unit]).any():
+        raise OptionError("weights change within units; a two-by-two needs one weight per unit")
+    after = panel.clock[panel.time] >= cohorts[0]
+    n_after = np.bincount(panel.unit, after, minlength=panel.n_units)
+    n_before = np.bincount(panel.unit, ~after, minlength=panel.n_units)
+    both = (n_after > 0) & (n_before > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        delta = (
+            np.bincount(panel.unit, panel.y * after, minlength=panel.n_units) / n_after
+            - np.bincount(panel.unit, panel.y * ~after, minlength=panel.n_units) / n_before
+        )
+    psi = np.zeros((panel.n_units, 1))
+    means = []
+    for treated, sign in ((True, 1.0), (False, -1.0)):
+        mine = both & (np.isfinite(panel.cohort) == treated)
+        if not mine.any():
+            group = "treated" if treated else "untreated"
+            raise IdentificationError(f"no {group} unit is seen both before and after adoption")
+        w = weight[mine] / weight[mine].sum()
+        mean = w @ delta[mine]
+        psi[mine, 0] = sign * w * (delta[mine] - mean)
+        means.append(mean)
+    dropped = int((~both).sum())
+    notes = (f"{dropped} units dropped: not seen both before and after",) if dropped else ()
+    return Estimate(
+        theta=np.array([means[0] - means[1]]),
+        psi=psi,
+        units=panel.units,
+        cluster=panel.cluster,
+        index=Index.flat("term", ["treated x post"]),
+        meta=Meta(
+            "ATT",
+            "two-by-two",
+            panel.outcome,
+            int(both[panel.unit].sum()),
+            panel.provenance,
+            (*panel.ledger, *notes),
+        ),
+    )
+
+
+def two_way(
+    panel: Panel,
+    *,
+    absorb: Absorb = TWO_WAY,
+    covariates: Sequence[str] = (),
+    by_time: Sequence[str] = (),
+) -> Estimate:
+    r"""Static two-way fixed effects: one coefficient on being treated.
+
+    **Estimand.** A weighted average of cohort-time effects; with one cohort, its average ATT.
+    **Assumptions.** Parallel trends, no anticipation, and effects that are equal across cohorts and
+    over time, or a single cohort: otherwise some weights can be negative (see ``weights``).
+    **Estimator.** :math:`Y_{it}=\alpha_i+\lambda_t+\tau D_{it}+x_{it}'\beta+\varepsilon_{it}`.
+    **Contribution.** That of :func:`regression`.
+    **Reference.** Goodman-Bacon (2021); de Chaisemartin and D'Haultfoeuille (2020).
+    **Checked against.** linearmodels 7.1 PanelOLS (1e-10); :func:`two_by_two` when balanced.
+    **Fails when.** Adoption is staggered and effects differ.
+
+    Parameters
+    ----------
+    panel : Panel
+        With adoption dates.
+    absorb : sequence of str or tuple of str
+        Effects to remove, as in :func:`regression`; for example
+        ``("unit", ("county", "time"))`` compares units within county and year.
+    covariates : sequence of str
+        Time-varying controls.
+    by_time : sequence of str
+        Baseline controls with one coefficient per period.
+
+    Returns
+    -------
+    Estimate
+        One coordinate, index level ``term``.
+
+    Raises
+    ------
+    IdentificationError
+        No treated unit, no untreated comparison, or collinear controls (named).
+
+    Examples
+    --------
+    >>> import evalkit as ek
+    >>> frame = {"town": ["a", "a", "b", "b"], "year": [1, 2, 1, 2],
+    ...          "score": [1.0, 3.0, 1.0, 2.0], "start": [2, 2, None, None]}
+    >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
+    ...                             cohort="start", provenance="synthetic")
+    >>> ek.did.two_way(panel).theta.round(12)
+    array([1.])
+    """
+    _require_contrast(panel, never=False)
+    return fit_design(
+        panel,
+        panel.treated[:, None],
+        Index.flat("term", ["treated x post"]),
+        estimand="ATT (two-way weights)",
+        method="two-way fixed effects",
+        absorb=absorb,
+        covariates=covariates,
+        by_time=by_time,
+    )
+
+
+def event_study(
+    panel: Panel,
+    *,
+    reference: int = -1,
+    absorb: Absorb = TWO_WAY,
+    covariates: Sequence[str] = (),
+    by_time: Sequence[str] = (),
+) -> Estimate:
+    r"""Two-way event study: one coefficient per period relative to adoption.
+
+    **Estimand.** With one cohort, :math:`ATT(e)` for :math:`e\ge 0` and placebo differences before.
+    With several cohorts the coefficients mix cohorts and horizons.
+    **Assumptions.** Parallel trends relative to the reference period; no anticipation.
+    **Estimator.** :math:`Y_{it}=\alpha_i+\lambda_t+\sum_{e\ne r}\tau_e 1\{t-g_i=e\}+\varepsilon_{it}`.
+    **Contribution.** That of :func:`regression`.
+    **Reference.** Sun and Abraham (2021), eq. 8, on what the coefficients mix.
+    **Checked against.** Differences of cohort means by hand (1e-12).
+    **Fails when.** Adoption is staggered and effects differ by cohort.
+
+    Parameters
+    ----------
+    panel : Panel
+        With adoption dates; periods must be numbers.
+    reference : int
+        Event time left out.
+    absorb, covariates, by_time
+        As in :func:`two_way`.
+
+    Returns
+    -------
+    Estimate
+        One coordinate per event time except the reference; index level ``event``.
+
+    Raises
+    ------
+    IdentificationError
+        No treated unit, no untreated comparison, or no row at the reference.
+
+    Examples
+    --------
+    >>> import evalkit as ek
+    >>> frame = {"town": ["a"] * 3 + ["b"] * 3, "year": [1, 2, 3] * 2,
+    ...          "score": [1.0, 1.0, 3.0, 1.0, 2.0, 2.0], "start": [3] * 3 + [None] * 3}
+    >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
+    ...                             cohort="start", provenance="synthetic")
+    >>> ek.did.event_study(panel).theta.round(12)
+    array([1., 2.])
+    """
+    _require_contrast(panel)
+    event = panel.clock[panel.time] - panel.cohort[panel.unit]
+    observed = np.unique(event[np.isfinite(event)])
+    if reference not in observed:
+        raise IdentificationError(
+            f"no treated unit is observed at event time {reference}; "
+            f"observed are {some(observed.astype(int), 20)}"
+        )
+    events = [int(e) if e == int(e) else float(e) for e in observed if e != reference]
+    return fit_design(
+        panel,
+        np.stack([(event == e).astype(float) for e in events], axis=1),
+        Index.flat("event", events),
+        estimand="ATT by event time (two-way weights)",
+        method="two-way event study",
+        absorb=absorb,
+        covariates=covariates,
+        by_time=by_time,
+    )
+
+
+def _require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
+    """Adoption dates of the treated; refuse a panel without treated or without comparison rows."""
+    cohorts = np.unique(panel.cohort[np.isfinite(panel.cohort)])
+    if not len(cohorts):
+        raise IdentificationError(
+            "no unit is treated: name the adoption column in Panel.from_frame(..., cohort=...)"
+        )
+    if never and np.isfinite(panel.cohort).all():
+        raise IdentificationError(
+            f"no unit is never treated (all {panel.n_units} adopt); this estimator compares with "
+            "the never-treated. Use one that compares with the not-yet-treated."
+        )
+    treated = panel.treated
+    for value, group in ((1.0, "treated"), (0.0, "untreated")):
+        if not (treated == value).any():
+            raise IdentificationError(f"the panel has no {group} observation")
+    return [float(cohort) for cohort in cohorts]

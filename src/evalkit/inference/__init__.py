@@ -1,0 +1,1 @@
+"""Inference written once, for every estimate."""

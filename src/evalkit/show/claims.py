@@ -1,0 +1,120 @@
+"""Claims: the numbers that prose may use, each with its precision, error, unit and origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evalkit.core.errors import OptionError
+from evalkit.core.estimate import Estimate
+from evalkit.core.provenance import Provenance, combine
+from evalkit.inference.infer import Inference, infer
+from evalkit.show import register
+
+TOLERANCE = (
+    1e-8  # relative; the claims are deterministic, so only rounding of the last digits moves
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One number that prose may use."""
+
+    key: str
+    value: float
+    display: str
+    unit: str
+    digits: int
+    provenance: Provenance
+    data: Mapping[str, str]
+    tolerance: float
+    se: float | None = None
+    se_display: str | None = None
+    low: float | None = None
+    high: float | None = None
+    interval_display: str | None = None
+
+    def __repr__(self) -> str:
+        error = f" (SE {self.se_display}; {self.interval_display})" if self.se is not None else ""
+        return f"{self.key} = {self.display} {self.unit}{error} [{self.provenance}]"
+
+
+def number(value: float, digits: int) -> str:
+    """A number as prose prints it: fixed decimals, thousands set apart, a true minus sign.
+
+    Examples
+    --------
+    >>> number(-0.0012, 2), number(-1234.5, 1)
+    ('0.00', '−1,234.5')
+    """
+    text = f"{value:,.{digits}f}"
+    if not text.strip("-0.,"):
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def claim(
+    key: str,
+    value: float | Estimate | Inference,
+    *,
+    unit: str,
+    digits: int = 2,
+    provenance: Provenance | None = None,
+    tolerance: float = TOLERANCE,
+) -> Claim:
+    """Register a number under a key, for the role ``{claim}`` to print.
+
+    Parameters
+    ----------
+    key : str
+        Name of the claim, unique in the book.
+    value : float, Estimate or Inference
+        An estimate or inference must have one coordinate; its standard error and interval are
+        registered with it.
+    unit : str
+        Unit as prose says it, for example ``"percentage points"``.
+    digits : int
+        Decimals shown.
+    provenance : {"real", "documented", "restricted", "synthetic"}, optional
+        Default: that of the estimate, or of the chapter. It is combined with the chapter's.
+    tolerance : float
+        Relative tolerance of the golden comparison.
+
+    Returns
+    -------
+    Claim
+    """
+    book = register.current()
+    tier = provenance or book.provenance
+    error: dict[str, Any] = {}
+    if isinstance(value, Estimate):
+        value = infer(value)
+    if isinstance(value, Inference):
+        if len(value.estimate) != 1:
+            raise OptionError(f"claim {key!r} needs one coordinate, got {len(value.estimate)}")
+        tier = combine(tier, value.provenance)
+        low, high = float(value.conf_low[0]), float(value.conf_high[0])
+        error = {
+            "se": float(value.std_error[0]),
+            "se_display": number(float(value.std_error[0]), digits),
+            "low": low,
+            "high": high,
+            "interval_display": f"{number(low, digits)} to {number(high, digits)}",
+        }
+        value = float(value.estimate[0])
+    made = Claim(
+        key=key,
+        value=float(value),
+        display=number(float(value), digits),
+        unit=unit,
+        digits=digits,
+        provenance=combine(tier, book.provenance),
+        data=dict(book.data),
+        tolerance=tolerance,
+        **error,
+    )
+    entry = asdict(made)
+    del entry["key"]
+    book.add("claim", key, entry)
+    return made

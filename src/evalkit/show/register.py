@@ -1,0 +1,107 @@
+"""The register of a chapter: every claim and figure it makes, written where the book finds them.
+
+A notebook is one process and one chapter, so the register is one module-level value.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from evalkit.core.errors import EvalkitError, OptionError, check_option
+from evalkit.core.provenance import TIERS, Provenance
+
+
+class RegisterError(EvalkitError, RuntimeError):
+    """A claim or figure was made outside a chapter, or twice."""
+
+
+@dataclass(slots=True)
+class Register:
+    """Claims and figures of one chapter, kept in step with ``results/<chapter>.json``."""
+
+    chapter: str
+    provenance: Provenance
+    data: Mapping[str, str]
+    folder: Path
+    claims: dict[str, dict[str, Any]] = field(default_factory=dict)
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str, entry: dict[str, Any]) -> None:
+        """Record an entry under a name that is new to the chapter."""
+        book = self.claims if kind == "claim" else self.figures
+        if name in book:
+            raise RegisterError(f"{kind} {name!r} is made twice in chapter {self.chapter!r}")
+        book[name] = entry
+        self.write()
+
+    def write(self) -> None:
+        """Write the register so that a reader never sees half a file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {
+            "notebook": self.chapter,
+            "provenance": self.provenance,
+            "claims": self.claims,
+            "figures": self.figures,
+        }
+        path = self.folder / f"{self.chapter}.json"
+        part = path.with_suffix(".json.part")
+        text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(path)
+
+
+_open: list[Register] = []
+
+
+def chapter(name: str, *, provenance: Provenance, data: Mapping[str, str] | None = None) -> None:
+    """Open a notebook: set the figure style and start its register.
+
+    Parameters
+    ----------
+    name : str
+        Name of the notebook without its ending.
+    provenance : {"real", "documented", "restricted", "synthetic"}
+        Evidence tier of the chapter.
+    data : mapping of str to str, optional
+        Data sets used and their sha256, written into every claim.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> os.environ["EVALKIT_RESULTS"] = tempfile.mkdtemp()
+    >>> chapter("example", provenance="synthetic")
+    """
+    from evalkit.show import style
+
+    check_option("provenance", provenance, TIERS)
+    if not name.isidentifier():
+        raise OptionError(f"chapter {name!r} must be the notebook's name without its ending")
+    style.apply()
+    _open[:] = [Register(name, provenance, dict(data or {}), results_folder())]
+    _open[0].write()
+
+
+def current() -> Register:
+    """The register of the open chapter."""
+    if not _open:
+        raise RegisterError("no chapter is open; call ek.chapter(name, provenance=...) first")
+    return _open[0]
+
+
+def is_open() -> bool:
+    """True inside a chapter."""
+    return bool(_open)
+
+
+def results_folder() -> Path:
+    """``EVALKIT_RESULTS``, or ``results`` beside the notebooks folder."""
+    named = os.environ.get("EVALKIT_RESULTS")
+    if named:
+        return Path(named)
+    here = Path.cwd()
+    return (here.parent if here.name == "notebooks" else here) / "results"

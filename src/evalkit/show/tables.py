@@ -1,0 +1,108 @@
+"""Tables: estimates with standard errors beneath, N, clusters, method and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from evalkit.core.errors import OptionError
+from evalkit.core.provenance import MEANING, Provenance, combine
+from evalkit.inference.infer import Inference
+from evalkit.show import register
+from evalkit.show.claims import number
+
+
+def show(
+    frame: pd.DataFrame,
+    *,
+    name: str,
+    title: str,
+    note: str = "",
+    digits: int | Mapping[str, int] = 2,
+    provenance: Provenance | None = None,
+) -> None:
+    """Display a frame as a table with a title, a note and its provenance.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Plain columns; the index is not shown.
+    name : str
+        Identifier of the table in the page.
+    title, note : str
+        What the table answers, and how to read it.
+    digits : int or mapping of column to int
+        Decimals of float columns.
+    provenance : {"real", "documented", "restricted", "synthetic"}, optional
+        Default: that of the chapter, with which it is combined.
+    """
+    from great_tables import GT, md
+    from IPython.display import display
+
+    book = register.current()
+    tier = combine(provenance or book.provenance, book.provenance)
+    shown = frame.copy()
+    floats = [column for column in frame if pd.api.types.is_float_dtype(frame[column])]
+    for column in floats:
+        places = digits if isinstance(digits, int) else digits.get(str(column), 2)
+        shown[column] = [
+            "" if pd.isna(value) else number(float(value), places) for value in frame[column]
+        ]
+    numeric = [*floats, *frame.select_dtypes("number").columns.difference(floats)]
+    table = (
+        GT(shown, id=f"table-{name}")
+        .tab_header(title=md(title))
+        .tab_source_note(md(f"{note} *Evidence: {tier}. {MEANING[tier]}*".strip()))
+        .cols_align("left")
+        .cols_align("right", columns=[str(column) for column in numeric])
+        .opt_table_font(font=["inherit"])
+        .tab_options(
+            table_font_size="0.9em",
+            heading_align="left",
+            heading_title_font_size="1.05em",
+            heading_title_font_weight="bold",
+            table_width="100%",
+        )
+    )
+    html = f'<div class="evalkit-table tier-{tier}">{table.as_raw_html()}</div>'
+    display({"text/html": html, "text/plain": shown.to_string(index=False)}, raw=True)
+
+
+def regressions(results: Mapping[str, Inference], *, digits: int = 2) -> pd.DataFrame:
+    """Set inferences side by side: estimate, standard error beneath, then counts and method.
+
+    Parameters
+    ----------
+    results : mapping of str to Inference
+        One column each; rows are the union of their coordinates.
+    digits : int
+        Decimals of estimates and standard errors.
+    """
+    if not results:
+        raise OptionError("a regression table needs at least one column")
+    keys = list(dict.fromkeys(key for result in results.values() for key in result.keys))
+    rows: dict[str, list[str]] = {"": []}
+    rows[""] = [part for key in keys for part in (" ".join(map(str, key)), "")]
+    rows[""] += ["rows", "units", "clusters", "standard errors"]
+    for name, result in results.items():
+        where = {key: at for at, key in enumerate(result.keys)}
+        cells = []
+        for key in keys:
+            at = where.get(key)
+            cells += (
+                ["", ""]
+                if at is None
+                else [
+                    number(float(result.estimate[at]), digits),
+                    f"({number(float(result.std_error[at]), digits)})",
+                ]
+            )
+        counts = [result.meta.n_obs, result.n_units, result.n_clusters]
+        rows[name] = [*cells, *(f"{count:,}" for count in counts), result.vcov_kind]
+    return pd.DataFrame(rows)
+
+
+def provenance_of(results: Mapping[str, Inference]) -> Provenance:
+    """The tier of a table that shows all of ``results``."""
+    return combine(*(result.provenance for result in results.values()))
