@@ -40,18 +40,25 @@ _DOORS = {
 __all__ = [*sorted({*_ROOMS, *_DOORS})]
 
 if TYPE_CHECKING:
-    from evalkit import did, gaps
-    from evalkit.core.estimate import Estimate, stack
-    from evalkit.core.panel import Panel
-    from evalkit.data import contracts, sources
-    from evalkit.data.contract import Contract, load
-    from evalkit.inference.aggregate import aggregate
-    from evalkit.inference.anderson_rubin import anderson_rubin
-    from evalkit.inference.infer import Inference, infer, wald
-    from evalkit.inference.power import minimum_detectable_effect
-    from evalkit.show import figures, tables
-    from evalkit.show.claims import claim
-    from evalkit.show.register import chapter
+    from evalkit import did as did
+    from evalkit import gaps as gaps
+    from evalkit.core.estimate import Estimate as Estimate
+    from evalkit.core.estimate import stack as stack
+    from evalkit.core.panel import Panel as Panel
+    from evalkit.data import contracts as contracts
+    from evalkit.data import sources as sources
+    from evalkit.data.contract import Contract as Contract
+    from evalkit.data.contract import load as load
+    from evalkit.inference.aggregate import aggregate as aggregate
+    from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
+    from evalkit.inference.infer import Inference as Inference
+    from evalkit.inference.infer import infer as infer
+    from evalkit.inference.infer import wald as wald
+    from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
+    from evalkit.show import figures as figures
+    from evalkit.show import tables as tables
+    from evalkit.show.claims import claim as claim
+    from evalkit.show.register import chapter as chapter
 
 
 def __getattr__(name: str) -> Any:

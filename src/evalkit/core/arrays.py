@@ -57,7 +57,7 @@ class Groups:
     def sum(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Sum rows by group: ``(n,) -> (size,)`` or ``(n, k) -> (size, k)``."""
         if values.ndim == 1:
-            return np.bincount(self.codes, values, minlength=self.size)
+            return np.bincount(self.codes, values, minlength=self.size).astype(float, copy=False)
         columns = [np.bincount(self.codes, column, minlength=self.size) for column in values.T]
         return np.stack(columns, axis=1) if columns else np.zeros((self.size, 0))
 

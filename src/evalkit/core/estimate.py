@@ -257,9 +257,9 @@ def align(*estimates: Estimate) -> tuple[Labels, Labels, list[Matrix]]:
         if len(differs):
             unit = differs[0]
             raise CombinationError(
-                f"unit {estimate.units[unit]!s} is in cluster {cluster[at[unit]]!s} in one estimate "
-                f"and in {estimate.cluster[unit]!s} in another. Build both panels with the same "
-                "cluster column."
+                f"unit {estimate.units[unit]!s} is in cluster {cluster[at[unit]]!s} in one "
+                f"estimate and in {estimate.cluster[unit]!s} in another. Build both panels with "
+                "the same cluster column."
             )
         cluster[at] = estimate.cluster
         known[at] = True

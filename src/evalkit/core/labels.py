@@ -69,7 +69,8 @@ class Index:
         import pandas as pd
 
         if len(self.levels) == 1:
-            return pd.Index([key[0] for key in self.keys], name=self.levels[0])
+            flat: pd.Index[Any] = pd.Index([key[0] for key in self.keys], name=self.levels[0])
+            return flat
         return pd.MultiIndex.from_tuples(self.keys, names=list(self.levels))
 
 

@@ -25,6 +25,7 @@ Start: TypeAlias = Literal["earliest", "latest"]
 
 YEARS = tuple(range(2012, 2025))
 CONTEXT = "context"  # rows that describe a place or claim an outcome; they are not measures
+DATES = ("document_date", "start_earliest", "start_latest", "deadline")
 NOWHERE = "000000"  # code of the district whose plan names no place
 TOLERANCE = 1e-9  # of a projection of unit vectors: far above rounding, far below any real share
 
@@ -40,9 +41,10 @@ def load(path: str | Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Dates as ``datetime64``; an absent date is ``NaT``, an absent text ``NaN``.
+        Dates as ``datetime64``; an absent date is ``NaT``.
     """
-    return load_table(path, contracts.MEASURES)
+    frame = load_table(path, contracts.MEASURES)
+    return frame.assign(**{name: pd.to_datetime(frame[name]) for name in DATES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def placed(
     if by == "city":
         return measures.assign(place=[city.get(code, code) for code in codes])
     counties = jurisdictions.groupby("city_code", sort=False)["gbt2260_code"].agg(list).to_dict()
-    reached = [counties.get(code, [code]) for code in codes]
+    reached = pd.Series([counties.get(code, [code]) for code in codes], index=measures.index)
     return measures.assign(place=reached).explode("place", ignore_index=True)
 
 
@@ -219,7 +221,8 @@ def _shares(start: NDArray[np.datetime64], years: Sequence[int]) -> NDArray[np.f
     closes = np.array([f"{year + 1:04d}-01-01" for year in years], dtype="datetime64[D]")
     days = (closes - opens).astype(float)[:, None]
     exposed = (closes[:, None] - start[:, None, :]) / np.timedelta64(1, "D")
-    return np.clip(np.nan_to_num(exposed, nan=0.0) / days, 0.0, 1.0)
+    share: NDArray[np.float64] = np.clip(np.nan_to_num(exposed, nan=0.0) / days, 0.0, 1.0)
+    return share
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ def load(table: Path | str | pd.DataFrame, contract: Contract) -> pd.DataFrame:
     """
     import pandera.errors as errors
 
-    frame = table.copy() if hasattr(table, "columns") else read(Path(table), contract)
+    frame = read(Path(table), contract) if isinstance(table, (str, Path)) else table
     failures = _failures_of_header(frame, contract)
     schema = contract.schema()
     known = [name for name in contract.columns if name in frame.columns]

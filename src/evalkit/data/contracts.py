@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from evalkit.data.contract import Column, Contract
 
 MICHIGAN_DISTRICTS = Contract(
@@ -24,5 +26,129 @@ MICHIGAN_DISTRICTS = Contract(
         "lunch": Column("number", "pupils on free lunch", unit="%", low=0, high=100),
         "enrolment": Column("number", "pupils", low=1),
         "log_enrolment": Column("number", "log of enrolment"),
+    },
+)
+
+# Families of measures in the catalogue, with the words that tables and figures print.
+FAMILIES = {
+    "accountability": "accountability and monitoring",
+    "per_pupil_funding": "per-pupil funding",
+    "incentive": "awards and incentives",
+    "capital_seats": "buildings and seats",
+    "digital": "synchronous and digital lessons",
+    "preschool": "preschool provision",
+    "group_schooling": "group schooling",
+    "principal_system": "principal ranks and selection",
+    "senior_secondary": "senior secondary",
+    "certification": "quality-balance certification",
+    "township": "township and rural schools",
+    "teacher_posts": "teacher posts and hiring",
+    "teacher_development": "teacher development",
+    "county_managed": "county-managed teachers",
+    "teacher_rotation": "teacher exchange",
+    "whole_child": "whole-child curriculum",
+    "value_added": "value-added and quality evaluation",
+    "alliance_district": "alliances and school districts",
+    "admission": "zoned admission",
+    "context": "context (no measure)",
+    "cost_sharing": "city-town cost sharing",
+    "after_school": "after-school service",
+    "teacher_pay": "teacher pay",
+    "size_control": "school and class size",
+    "autonomy": "school autonomy",
+    "vocational": "vocational schooling",
+}
+_SOURCES = ("text", "outside", "inferred", "none")
+_CODE = r"^\d{6}$"
+
+
+def _text(label: str, zh: str, required: bool = True, **rules: Any) -> Column:
+    return Column("text", label, zh, required=required, **rules)
+
+
+MEASURES = Contract(
+    table="measures",
+    label="Measures and figures that the documents state, one a row",
+    zh="文件所载举措目录",
+    key=["id"],
+    columns={
+        "id": _text("row of the catalogue", "编号", pattern=r"^[QFCWZU]\d{2}$"),
+        "source_file": _text("file of the source text", "来源文件"),
+        "source_sha256": _text("start of its sha256", "来源校验值", pattern=r"^[0-9a-f]{16}$"),
+        "document_title": _text("title of the document", "文件标题"),
+        "issuer": _text("who issued it", "发布单位"),
+        "document_date": Column("date", "date of the document", "文件日期", required=False),
+        "document_date_basis": _text("what that date is", "日期依据"),
+        "jurisdiction_zh": _text("place in Chinese", "行政区"),
+        "jurisdiction_en": _text("place in English", "行政区（英）"),
+        "jurisdiction_level": _text(
+            "kind of place", "行政级别",
+            options=(
+                "sub-provincial city", "prefecture-level city", "county-level city", "county",
+                "district",
+            ),
+        ),
+        "gbt2260_code": _text("code of the place", "行政区划代码", False, pattern=_CODE),
+        "gbt2260_status": _text("how the code was checked", "代码核对情况"),
+        "named_codes": _text(
+            "counties that a city-wide row names", "点名县区", False, pattern=r"^\d{6}(;\d{6})*$"
+        ),
+        "measure_family": _text("family of measures", "举措类别", options=tuple(FAMILIES)),
+        "measure_family_zh": _text("family in Chinese", "举措类别（中）"),
+        "school_level": _text("levels that the wording covers", "学段"),
+        "start_earliest": Column("date", "earliest possible start", "最早起点", required=False),
+        "start_latest": Column("date", "latest possible start", "最迟起点"),
+        "start_source": _text("where the window comes from", "起点来源", options=_SOURCES),
+        "start_basis": _text("why this window", "起点依据"),
+        "deadline": Column("date", "date by which a target is due", "期限", required=False),
+        "deadline_source": _text("where it comes from", "期限来源", False, options=_SOURCES),
+        "intensity": _text("what and how much", "内容与力度"),
+        "value": _text("the figures, in order", "数值", False),
+        "unit": _text("their units, in order", "单位", False),
+        "value_prior": _text("the figure before", "原数值", False),
+        "derived": _text("figures computed from it", "推算", False),
+        "target_or_realised": _text(
+            "what the text says of it", "目标或实施", options=("target", "realised", "unclear")
+        ),
+        "assignment_rule": _text("who gets it", "对象与遴选规则"),
+        "claimed_outcome": _text("outcome the text claims", "所称成效"),
+        "paraphrase_en": _text("the measure in our words", "释义"),
+        "evidence": _text("phrase by which to find it", "原文关键词"),
+        "candidate_design": _text("designs that could study it", "可用设计"),
+        "notes": _text("remarks", "备注", False),
+    },
+)  # fmt: skip
+
+JURISDICTIONS = Contract(
+    table="jurisdictions",
+    label="Counties of the four cities, with their place on the tile map",
+    zh="县区表",
+    key=["gbt2260_code"],
+    columns={
+        "gbt2260_code": _text("code of the county", "行政区划代码", pattern=_CODE),
+        "name_zh": _text("name in Chinese", "名称"),
+        "name_en": _text("name in English", "名称（英）"),
+        "kind": _text("kind", "类型", options=("district", "county-level city", "county")),
+        "city_code": _text("code of its city", "所属市代码", pattern=_CODE),
+        "city_zh": _text("city in Chinese", "所属市"),
+        "city_en": _text("city in English", "所属市（英）"),
+        "tile_row": Column("integer", "row on the tile map", "行", low=0, high=9),
+        "tile_col": Column("integer", "column on the tile map", "列", low=0, high=9),
+    },
+)
+
+SYSTEMS = Contract(
+    table="systems",
+    label="Systems and mechanisms that the documents describe",
+    zh="制度与机制",
+    key=["id"],
+    columns={
+        "id": _text("number", "编号", pattern=r"^S\d{1,2}$"),
+        "system": _text("the system in our words", "制度"),
+        "where": _text("where it is described", "出处"),
+        "rows": _text("rows of the catalogue", "目录行", False),
+        "need": _text("what a study of it needs", "研究所需"),
+        "covered_by": _text("what covers it", "对应功能"),
+        "status": _text("state", "状态", options=("built", "planned", "context only")),
     },
 )

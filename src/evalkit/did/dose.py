@@ -32,7 +32,8 @@ def dose_event_study(
     **Estimand.** :math:`\partial E[Y_t-Y_r]/\partial d`, averaged with the variance of the dose.
     **Assumptions.** For a causal slope: strong parallel trends, that is, units of every dose would
     have had the same change at any given dose (Callaway, Goodman-Bacon and Sant'Anna 2024).
-    **Estimator.** :math:`Y_{it}=\alpha_i+\lambda_t+\sum_{s\ne r}\beta_s\,d_i1\{t=s\}+\varepsilon_{it}`.
+    **Estimator.**
+    :math:`Y_{it}=\alpha_i+\lambda_t+\sum_{s\ne r}\beta_s\,d_i1\{t=s\}+\varepsilon_{it}`.
     **Contribution.** That of :func:`regression`.
     **Reference.** Callaway, Goodman-Bacon and Sant'Anna (2024), NBER working paper 32117.
     **Checked against.** Slopes of :math:`Y_t-Y_r` on the dose by least squares (1e-12).
@@ -152,8 +153,8 @@ def dose_iv(
     exposure among the units whose exposure the dose moved.
     **Assumptions.** Parallel trends in outcome and exposure along the dose; the dose works through
     the exposure only; monotone response of the exposure.
-    **Estimator.** :math:`\hat\beta=\hat\pi_Y/\hat\pi_X`, both :func:`dose_response` on the same rows;
-    equal to two-stage least squares with one instrument.
+    **Estimator.** :math:`\hat\beta=\hat\pi_Y/\hat\pi_X`, both :func:`dose_response` on the same
+    rows; equal to two-stage least squares with one instrument.
     **Contribution.** :math:`\psi_i=(\psi_i^{Y}-\hat\beta\,\psi_i^{X})/\hat\pi_X`.
     **Reference.** Hudson, Hull and Liebersohn (2017); Anderson and Rubin (1949) for inference.
     **Checked against.** `regression(..., instruments=...)` (1e-10) and linearmodels IV2SLS (1e-10).

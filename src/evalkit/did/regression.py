@@ -79,7 +79,8 @@ def regression(
     if bool(instruments) != bool(endogenous) or set(endogenous) - set(on):
         raise OptionError(
             "instruments need endogenous regressors taken from `on`, and the reverse; "
-            f"got endogenous {some(endogenous) or 'none'}, instruments {some(instruments) or 'none'}"
+            f"got endogenous {some(endogenous) or 'none'}, "
+            f"instruments {some(instruments) or 'none'}"
         )
     x = np.stack([panel.column(name) for name in on], axis=1)
     index = Index.flat("term", on)

@@ -179,7 +179,8 @@ def event_study(
     **Estimand.** With one cohort, :math:`ATT(e)` for :math:`e\ge 0` and placebo differences before.
     With several cohorts the coefficients mix cohorts and horizons.
     **Assumptions.** Parallel trends relative to the reference period; no anticipation.
-    **Estimator.** :math:`Y_{it}=\alpha_i+\lambda_t+\sum_{e\ne r}\tau_e 1\{t-g_i=e\}+\varepsilon_{it}`.
+    **Estimator.**
+    :math:`Y_{it}=\alpha_i+\lambda_t+\sum_{e\ne r}\tau_e 1\{t-g_i=e\}+\varepsilon_{it}`.
     **Contribution.** That of :func:`regression`.
     **Reference.** Sun and Abraham (2021), eq. 8, on what the coefficients mix.
     **Checked against.** Differences of cohort means by hand (1e-12).

@@ -107,7 +107,8 @@ class Fit:
         for j in range(k):
             inner = cross[:, :, j].T @ cross[:, :, j]
             square[j] += (inner**2).sum()
-        return trace**2 / square
+        dof: Vector = trace**2 / square
+        return dof
 
     def _clusters(self, cluster: Codes) -> Groups:
         return Groups(cluster[self.unit.codes], int(cluster.max()) + 1)
@@ -131,8 +132,8 @@ class Fit:
             design = Absorber(nested, self.weight).residual(design)
         q, r, _ = qr(half * design, mode="economic", pivoting=True)
         size = np.abs(np.diag(r))
-        keep = size > SINGULAR * size[0]
-        return half, q[:, : keep.sum()], rows.rows()
+        basis: Matrix = np.asarray(q[:, : int((size > SINGULAR * size[0]).sum())], float)
+        return half, basis, rows.rows()
 
 
 def _power(q: Matrix, kind: str, z: Matrix) -> Matrix:
@@ -141,7 +142,8 @@ def _power(q: Matrix, kind: str, z: Matrix) -> Matrix:
     keep = value > EDGE
     power = np.zeros_like(value)
     power[keep] = value[keep] ** (-0.5 if kind == "CR2" else -1.0)
-    return (vectors * power) @ (vectors.T @ z)
+    out: Matrix = (vectors * power) @ (vectors.T @ z)
+    return out
 
 
 def least_squares(

@@ -21,8 +21,8 @@ Metric: TypeAlias = Literal["mean", "sd", "cv"]
 def spread(panel: Panel, *, metric: Metric = "sd") -> Estimate:
     r"""Spread of the outcome across units in each period.
 
-    **Estimand.** :math:`\mu_t`, :math:`\sigma_t` or :math:`\sigma_t/\mu_t` of the population that the
-    units were drawn from (weighted by the panel's weights).
+    **Estimand.** :math:`\mu_t`, :math:`\sigma_t` or :math:`\sigma_t/\mu_t` of the population that
+    the units were drawn from (weighted by the panel's weights).
     **Assumptions.** Units are draws from a population.
     **Estimator.** :math:`\hat\mu=\sum w_iy_i/W`, :math:`\hat\sigma^2=\sum w_i(y_i-\hat\mu)^2/W`,
     :math:`cv=\hat\sigma/\hat\mu`.

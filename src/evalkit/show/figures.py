@@ -143,6 +143,8 @@ def event_study(
     start : float, optional
         First treated period; a line separates before from after.
     """
+    from matplotlib.ticker import MaxNLocator
+
     named = {"": results} if isinstance(results, Inference) else dict(results)
     figure, axes = _canvas(title)
     axes.axhline(0, color=style.MUTED, lw=0.8)
@@ -166,7 +168,7 @@ def event_study(
         axes.plot([reference], [0], "o", mfc=style.PAPER, mec=style.MUTED, ms=6)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if len(named) > 1:
         axes.legend(loc="best")
     provenance = combine(*(result.provenance for result in named.values()))
@@ -225,6 +227,7 @@ def lines(
     ``errors`` maps a column to the column holding half the width of its interval.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     figure, grid = plt.subplots(
         1, len(panels), figsize=(8.0, 3.6), layout="constrained", squeeze=False
@@ -244,7 +247,7 @@ def lines(
         axes.set_ylabel(label)
         axes.set_xlabel(x)
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if len(columns) > 1:
             axes.legend(loc="best")
     return Drawing(figure, frame, provenance)

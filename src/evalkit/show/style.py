@@ -26,7 +26,6 @@ TIER_COLOURS = {"real": GREEN, "documented": BLUE, "restricted": PURPLE, "synthe
 
 def apply() -> None:
     """Set the style for this process."""
-    import matplotlib as mpl
     import seaborn as sns
     from cycler import cycler
     from matplotlib import font_manager
@@ -35,7 +34,6 @@ def apply() -> None:
     for path in sorted(FONTS.glob("*.[ot]tf")):
         font_manager.fontManager.addfont(str(path))
         families.append(font_manager.FontProperties(fname=str(path)).get_name())
-    sns.set_theme(style="ticks", font="DejaVu Sans")
     settings: dict[str, Any] = {
         "font.family": families,
         "font.size": 10,
@@ -63,4 +61,4 @@ def apply() -> None:
         "axes.unicode_minus": True,
         "svg.hashsalt": "evalkit",
     }
-    mpl.rcParams.update(settings)
+    sns.set_theme(style="ticks", rc=settings)
