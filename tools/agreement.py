@@ -14,7 +14,7 @@ from typing import Any
 
 RTOL = 1e-9  # rounding of another processor or BLAS, far below any digit that is printed
 ATOL = 1e-12  # the same for a number that is zero but for rounding
-MEASURED = ("value", "se", "low", "high")  # the fields of a claim that its tolerance is for
+MEASURED = ("value", "se", "low", "high")  # the fields that a claim's relative tolerance is for
 
 
 def differences(got: Mapping[str, bytes], committed: Mapping[str, bytes]) -> Iterator[str]:
@@ -44,9 +44,10 @@ def in_claims(path: str, got: Any, committed: Any) -> Iterator[str]:
         else:
             new, old = got["claims"][name], committed["claims"][name]
             for field in sorted({*new, *old}):
-                atol = old["tolerance"] if field in MEASURED else 0.0
                 now, then = new.get(field), old.get(field)
-                if not close(now, then, 0.0, atol):
+                if now != then and not (
+                    field in MEASURED and close(now, then, old["tolerance"], ATOL)
+                ):
                     yield f"{path}: {name}.{field} is {now!r}, committed {then!r}"
 
 

@@ -3,7 +3,7 @@
 `stage` fills `book/_build/stage` with pages, data, and notebooks whose outputs and results belong
 to the present cells, source, data, lock and Python, executing what is not yet proven (`make book`).
 `save` executes everything and writes the committed outputs (`make notebooks`). `compare` holds the
-results of a re-execution against the committed ones and `prove` notes that they stand (`make test`),
+results of a re-execution against the committed ones; `prove` notes that they stand (`make test`),
 so that the next build need not execute again. Only `save` writes to tracked files.
 """
 
