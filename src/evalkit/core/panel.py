@@ -11,7 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.door import (
+    Door,
+    Owner,
+    as_number,
+    compact,
+    refuse_duplicates,
+    refuse_outside,
+    refuse_weights,
+)
 from evalkit.core.errors import PanelError, check_option, some
 from evalkit.core.provenance import TIERS, Provenance
 
@@ -135,56 +144,47 @@ class Panel:
         Panel 'score' (synthetic): 4 rows, 2 units x 2 periods, balanced; 1 treated in 1 cohort
         """
         check_option("provenance", provenance, TIERS)
-        door = _Door(frame)
+        door = Door(frame)
         numeric = [outcome, *covariates, *([dose] if dose else []), *([weight] if weight else [])]
-        door.require([outcome, unit, time, *filter(None, [cohort, cluster]), *numeric, *categories])
+        grouping = [unit, time, *([cluster] if cluster else []), *categories]
+        door.require([*grouping, *numeric, *([cohort] if cohort else [])])
         values = {name: door.number(name) for name in dict.fromkeys(numeric)}
-        labels = {
-            name: door.label(name)
-            for name in dict.fromkeys([unit, time, *filter(None, [cluster]), *categories])
-        }
+        labels = {name: door.label(name) for name in dict.fromkeys(grouping)}
 
-        missing = {name: int(np.isnan(column).sum()) for name, column in values.items()}
-        used = ~np.any([np.isnan(column) for column in values.values()], axis=0)
         ledger = [
-            f"{count} rows dropped: {name} is missing" for name, count in missing.items() if count
+            f"{int(np.isnan(column).sum())} rows dropped: {name} is missing"
+            for name, column in values.items()
+            if np.isnan(column).any()
         ]
-        if not used.any():
-            raise PanelError(
-                f"no row is complete in {some(values)}; every row has a missing value somewhere"
-            )
-        rows = np.flatnonzero(used)
-        unit_codes, units = encode(labels[unit][rows])
-        time_codes, times = encode(labels[time][rows])
-        order = np.lexsort((time_codes, unit_codes))
-        rows, unit_codes, time_codes = rows[order], unit_codes[order], time_codes[order]
-        _refuse_duplicates(unit, time, unit_codes, time_codes, units, times, rows)
+        rows = np.flatnonzero(~np.any([np.isnan(column) for column in values.values()], axis=0))
+        if not len(rows):
+            raise PanelError(f"no row is complete: {some(ledger)}")
+        unit_codes, units = compact(*labels[unit], rows)
+        time_codes, times = compact(*labels[time], rows)
+        cell = unit_codes * len(times) + time_codes
+        if (np.diff(cell) <= 0).any():
+            order = np.argsort(cell, kind="stable")
+            rows, cell = rows[order], cell[order]
+            unit_codes, time_codes = unit_codes[order], time_codes[order]
+        refuse_duplicates(unit, time, cell, units, times, rows)
 
-        groups = Groups(unit_codes, len(units))
         first = np.concatenate([[0], np.flatnonzero(np.diff(unit_codes)) + 1])
+        owner = Owner(unit_codes, units, first, rows)
         if weight:
-            _refuse_weights(weight, values[weight][rows], rows)
+            refuse_weights(weight, values[weight][rows], rows)
         cohorts = np.full(len(units), NEVER)
         if cohort:
-            dates = door.date(cohort, times)[rows]
-            _refuse_varying(
-                cohort, dates, first, groups, units, rows, "a unit has one adoption date"
-            )
-            cohorts = dates[first]
-            _refuse_outside(cohort, cohorts, times, units)
+            dates = door.date(cohort, times, NEVER)[rows]
+            cohorts = owner.constant(cohort, dates, "a unit has one adoption date")
+            refuse_outside(cohort, cohorts, times, units)
         clusters = units
         if cluster:
-            column = labels[cluster][rows]
-            _refuse_varying(
-                cluster, column, first, groups, units, rows, "a unit belongs to one cluster"
-            )
-            clusters = column[first]
+            codes, names = labels[cluster]
+            clusters = owner.constant(cluster, names[codes[rows]], "a unit belongs to one cluster")
         doses = None
         if dose:
-            column = values[dose][rows]
-            _refuse_varying(dose, column, first, groups, units, rows, "a unit has one dose")
-            doses = frozen(column[first])
-        always = int((cohorts <= _as_number(times)[0]).sum()) if cohort else 0
+            doses = frozen(owner.constant(dose, values[dose][rows], "a unit has one dose"))
+        always = int((cohorts <= as_number(times)[0]).sum())
         if always:
             ledger.append(f"{always} units are treated in every period")
         return cls(
@@ -202,7 +202,7 @@ class Panel:
             names=tuple(covariates),
             dose=doses,
             categories={
-                name: Category(*map(frozen, encode(labels[name][rows]))) for name in categories
+                name: Category(*map(frozen, compact(*labels[name], rows))) for name in categories
             },
             outcome=outcome,
             provenance=provenance,
@@ -227,7 +227,7 @@ class Panel:
     @property
     def clock(self) -> Vector:
         """Periods as numbers ``(T,)``: the labels, or their order where they are text."""
-        return _as_number(self.times)
+        return as_number(self.times)
 
     @property
     def treated(self) -> Vector:
@@ -312,168 +312,3 @@ class Panel:
             f"{self.n_units} units x {self.n_periods} periods, {shape}{treated}"
         )
         return "\n  ".join([head, *self.ledger])
-
-
-class _Door:
-    """Reads the columns of a foreign frame and refuses what a panel cannot hold."""
-
-    def __init__(self, frame: Any) -> None:
-        self.frame = frame
-        self.columns = [str(name) for name in getattr(frame, "columns", frame)]
-
-    def require(self, names: Sequence[str]) -> None:
-        absent = [name for name in dict.fromkeys(names) if name not in self.columns]
-        if absent:
-            raise PanelError(
-                f"no column {some(absent)}; the frame has {some(self.columns, 12)}. "
-                "Check the spelling, or rename the column."
-            )
-
-    def number(self, name: str) -> Vector:
-        column = np.asarray(self.frame[name])
-        if column.dtype == object or column.dtype.kind in "USmM":
-            wrong = [at for at, value in enumerate(column) if not _is_number(value)]
-            if wrong or column.dtype.kind in "USmM":
-                at = wrong[0] if wrong else 0
-                raise PanelError(
-                    f"column {name!r} must be numeric; row {at + 1} holds {column[at]!r}. "
-                    "Convert the column to numbers, with empty for missing."
-                )
-            column = np.array([np.nan if _is_missing(value) else value for value in column])
-        values = column.astype(float)
-        infinite = np.flatnonzero(np.isinf(values))
-        if len(infinite):
-            raise PanelError(
-                f"column {name!r} is infinite in {len(infinite)} rows "
-                f"(rows {some(infinite + 1)}). Correct the values, or make them empty."
-            )
-        return values
-
-    def label(self, name: str) -> Labels:
-        column = np.asarray(self.frame[name])
-        missing = np.flatnonzero([_is_missing(value) for value in column])
-        if len(missing):
-            raise PanelError(
-                f"column {name!r} is empty in rows {some(missing + 1)}; every row needs a value. "
-                "Fill it in, or drop the rows."
-            )
-        if column.dtype == object:
-            kinds = {type(value).__name__ for value in column}
-            if len(kinds) > 1:
-                raise PanelError(
-                    f"column {name!r} mixes {some(sorted(kinds))}; use one type for all rows."
-                )
-            column = np.array(column.tolist())
-        if column.dtype.kind == "f" and (column == np.round(column)).all():
-            column = column.astype(np.int64)
-        return column
-
-    def date(self, name: str, times: Labels) -> Vector:
-        column = np.asarray(self.frame[name])
-        missing = np.array([_is_missing(value) for value in column])
-        if times.dtype.kind in "iuf":
-            if not all(_is_number(value) for value in column):
-                at = next(at for at, value in enumerate(column) if not _is_number(value))
-                raise PanelError(
-                    f"column {name!r} must hold periods like those of the time column; "
-                    f"row {at + 1} holds {column[at]!r}. Use the same coding, empty for never."
-                )
-            return np.array(
-                [
-                    NEVER if gone else float(value)
-                    for value, gone in zip(column, missing, strict=True)
-                ]
-            )
-        known = set(times.tolist())
-        wrong = [
-            at
-            for at in np.flatnonzero(~missing)
-            if times.dtype.type(column[at]).item() not in known
-        ]
-        if wrong:
-            raise PanelError(
-                f"column {name!r}, row {wrong[0] + 1}: {column[wrong[0]]!r} is no period of the "
-                "time column. Use one of its values, empty for never."
-            )
-        out = np.full(len(column), NEVER)
-        out[~missing] = np.searchsorted(times, column[~missing].astype(times.dtype))
-        return out
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value is np.ma.masked or bool(value != value) or str(value) == "<NA>"
-
-
-def _is_number(value: Any) -> bool:
-    return _is_missing(value) or isinstance(value, (int, float, np.number, np.bool_))
-
-
-def _as_number(times: Labels) -> Vector:
-    return times.astype(float) if times.dtype.kind in "iuf" else np.arange(len(times), dtype=float)
-
-
-def _refuse_duplicates(
-    unit: str,
-    time: str,
-    unit_codes: Codes,
-    time_codes: Codes,
-    units: Labels,
-    times: Labels,
-    rows: Codes,
-) -> None:
-    same = (np.diff(unit_codes) == 0) & (np.diff(time_codes) == 0)
-    if same.any():
-        at = int(np.flatnonzero(same)[0])
-        raise PanelError(
-            f"{unit} {units[unit_codes[at]]!s} has two rows in {time} {times[time_codes[at]]!s} "
-            f"(rows {rows[at] + 1} and {rows[at + 1] + 1}; {int(same.sum())} such pairs in all). "
-            "Keep one row per unit and period."
-        )
-
-
-def _refuse_weights(name: str, weights: Vector, rows: Codes) -> None:
-    wrong = np.flatnonzero(weights <= 0)
-    if len(wrong):
-        at = wrong[0]
-        raise PanelError(
-            f"weight column {name!r} must be positive; row {rows[at] + 1} holds {weights[at]:g} "
-            f"({len(wrong)} such rows). Correct the weights, or drop the rows."
-        )
-
-
-def _refuse_varying(
-    name: str,
-    column: Labels,
-    first: Codes,
-    groups: Groups,
-    units: Labels,
-    rows: Codes,
-    rule: str,
-) -> None:
-    differs = column != column[first][groups.codes]
-    if differs.any():
-        at = int(np.flatnonzero(differs)[0])
-        start = int(first[groups.codes[at]])
-        raise PanelError(
-            f"column {name!r}: unit {units[groups.codes[at]]!s} has {_plain(column[start])} "
-            f"(row {rows[start] + 1}) and {_plain(column[at])} (row {rows[at] + 1}); {rule}. "
-            "Correct the file, or drop the unit."
-        )
-
-
-def _refuse_outside(name: str, cohorts: Vector, times: Labels, units: Labels) -> None:
-    clock = _as_number(times)
-    outside = np.isfinite(cohorts) & ((cohorts < clock[0]) | (cohorts > clock[-1]))
-    if outside.any():
-        at = int(np.flatnonzero(outside)[0])
-        raise PanelError(
-            f"column {name!r}: unit {units[at]!s} adopts in {cohorts[at]:g}, outside the sample "
-            f"{times[0]!s} to {times[-1]!s} ({int(outside.sum())} such units). Leave it empty if "
-            "the unit is untreated throughout, or extend the sample."
-        )
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return "never" if np.isinf(value) else f"{value:g}"
-    return str(value)

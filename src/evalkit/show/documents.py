@@ -53,7 +53,7 @@ def place_labels(jurisdictions: pd.DataFrame) -> dict[str, str]:
 
 def _year(date: pd.Timestamp) -> float:
     """A date as a decimal year."""
-    return float(date.year + (date.dayofyear - 1) / 365.25)
+    return float(date.year + (date.day_of_year - 1) / 365.25)
 
 
 def timeline(measures: pd.DataFrame, jurisdictions: pd.DataFrame, *, title: str) -> Drawing:
@@ -153,9 +153,11 @@ def exposure_map(
             rows.append((places[exposure.places[j]], families[exposure.families[f]], text, state))
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(order) - 0.5, -0.5)
-    axes.set_yticks(range(len(order)), [families[exposure.families[f]] for f in order])
-    heads = [places[exposure.places[j]].replace(" ", "\n", 1) for j in columns]
-    axes.set_xticks(range(len(columns)), heads, fontsize=8)
+    axes.set_yticks(
+        range(len(order)), [families[exposure.families[f]] for f in order], fontsize=8.5
+    )
+    heads = [places[exposure.places[j]] for j in columns]
+    axes.set_xticks(range(len(columns)), heads, fontsize=8.5, rotation=45, ha="left")
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     for side in axes.spines.values():
@@ -177,7 +179,7 @@ def _state(first: pd.Timestamp, last: pd.Timestamp) -> str:
 def _span(first: pd.Timestamp, last: pd.Timestamp) -> str:
     if pd.isna(first):
         return f"≤{last.year}"
-    return str(last.year) if first.year == last.year else f"{first.year}–{last.year % 100:02d}"
+    return str(last.year) if first.year == last.year else f"{first.year % 100}–{last.year % 100}"
 
 
 def tile_map(measures: pd.DataFrame, jurisdictions: pd.DataFrame, *, title: str) -> Drawing:
@@ -195,7 +197,7 @@ def tile_map(measures: pd.DataFrame, jurisdictions: pd.DataFrame, *, title: str)
 
     frame = named_rows(measures, jurisdictions)
     cities = ["370200", "370700", "370300", "440300"]
-    figure, grid = plt.subplots(2, 2, figsize=(8.0, 8.2), layout="constrained")
+    figure, grid = plt.subplots(2, 2, figsize=(8.0, 8.0), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12, wrap=True)
     colours = {"none": "#f3f5f8", "some": "#9cc4e4", "own": style.BLUE}
     for axes, code in zip(grid.ravel(), cities, strict=True):
@@ -222,7 +224,7 @@ def tile_map(measures: pd.DataFrame, jurisdictions: pd.DataFrame, *, title: str)
             f"{tiles['city_zh'].iloc[0]} {tiles['city_en'].iloc[0]}: {wide} rows for the city"
         )
         axes.set_xlim(-0.6, 4.6)
-        axes.set_ylim(4.0, -0.6)
+        axes.set_ylim(3.6, -0.6)
         axes.set_aspect("equal")
         axes.axis("off")
     keys = [

@@ -1,0 +1,214 @@
+"""Reads the columns of a foreign frame and refuses what a panel cannot hold.
+
+Not for choosing rows: the panel decides what it drops, and counts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.core.arrays import Codes, Labels, Vector
+from evalkit.core.errors import PanelError, some
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty"}
+_MIXED = {"mixed", "mixed-integer"}
+
+
+class Door:
+    """The columns of a frame, read one by one; the first data row is row 1 in every message."""
+
+    def __init__(self, frame: Any) -> None:
+        self.frame = frame
+        self.columns = [str(name) for name in getattr(frame, "columns", frame)]
+
+    def require(self, names: Sequence[str]) -> None:
+        """Refuse a frame without these columns, or without rows."""
+        absent = [name for name in dict.fromkeys(names) if name not in self.columns]
+        if absent:
+            raise PanelError(
+                f"no column {some(absent)}; the frame has {some(self.columns, 12)}. "
+                "Check the spelling, or rename the column."
+            )
+        repeated = [name for name in dict.fromkeys(names) if self.columns.count(name) > 1]
+        if repeated:
+            raise PanelError(f"two columns are called {some(repeated)}; rename one of them.")
+        if not len(self._series(names[0])):
+            raise PanelError("the frame has no rows")
+
+    def _series(self, name: str) -> pd.Series[Any]:
+        import pandas as pd
+
+        column = self.frame[name]
+        if not isinstance(column, pd.Series):
+            column = (
+                pd.Series(np.asarray(column)) if hasattr(column, "dtype") else pd.Series(column)
+            )
+        return column
+
+    def number(self, name: str, *, infinite: bool = False) -> Vector:
+        """A numeric column ``(n,)``, NaN where it is empty."""
+        import pandas as pd
+
+        column = self._series(name)
+        kind = pd.api.types.infer_dtype(column, skipna=True)
+        if kind not in _NUMBERS:
+            wrong = [at for at, value in enumerate(column) if not _is_number(value)]
+            at = wrong[0] if wrong else 0
+            raise PanelError(
+                f"column {name!r} must be numeric; row {at + 1} holds {column.iloc[at]!r}. "
+                "Convert the column to numbers, with empty for missing."
+            )
+        values = column.to_numpy(dtype=float, na_value=np.nan)
+        wild = np.flatnonzero(np.isinf(values))
+        if len(wild) and not infinite:
+            raise PanelError(
+                f"column {name!r} is infinite in {len(wild)} rows (rows {some(wild + 1)}). "
+                "Correct the values, or make them empty."
+            )
+        return values
+
+    def label(self, name: str) -> tuple[Codes, Labels]:
+        """Codes ``(n,)`` of a complete column and its sorted labels."""
+        codes, labels = self._encoded(name)
+        missing = np.flatnonzero(codes < 0)
+        if len(missing):
+            raise PanelError(
+                f"column {name!r} is empty in rows {some(missing + 1)}; every row needs a value. "
+                "Fill it in, or drop the rows."
+            )
+        return codes, labels
+
+    def _encoded(self, name: str) -> tuple[Codes, Labels]:
+        import pandas as pd
+
+        column = self._series(name)
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            column = column.astype(column.cat.categories.dtype)
+        if pd.api.types.infer_dtype(column, skipna=True) in _MIXED:
+            kinds = sorted({type(value).__name__ for value in column})
+            raise PanelError(f"column {name!r} mixes {some(kinds)}; use one type for all rows.")
+        codes, uniques = pd.factorize(column, sort=True)
+        if pd.api.types.is_datetime64_any_dtype(uniques.dtype):
+            labels = np.asarray(uniques)
+        else:
+            labels = np.array(uniques.tolist())
+        if labels.dtype.kind == "f" and np.isfinite(labels).all() and not (labels % 1).any():
+            labels = labels.astype(np.int64)
+        return codes.astype(np.intp), labels
+
+    def date(self, name: str, times: Labels, never: float) -> Vector:
+        """First treated period ``(n,)``: a number like ``times``, or a position in text times."""
+        if times.dtype.kind in "iuf":
+            try:
+                values = self.number(name, infinite=True)
+            except PanelError as wrong:
+                raise PanelError(
+                    f"{wrong} It must hold periods like those of the time column, empty for never."
+                ) from wrong
+            return np.where(np.isnan(values), never, values)
+        codes, labels = self._encoded(name)
+        position = np.searchsorted(times, labels)
+        known = np.array(
+            [
+                at < len(times) and times[at] == label
+                for at, label in zip(position, labels, strict=True)
+            ]
+        )
+        wrong_rows = np.flatnonzero((codes >= 0) & ~known[codes])
+        if len(wrong_rows):
+            at = wrong_rows[0]
+            raise PanelError(
+                f"column {name!r}, row {at + 1}: {labels[codes[at]]!r} is no period of the time "
+                "column. Use one of its values, empty for never."
+            )
+        return np.where(codes >= 0, position[codes].astype(float), never)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or isinstance(value, (int, float, np.number, np.bool_)) or value != value
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Which unit each sorted row belongs to, for columns that must be constant within units."""
+
+    unit: Codes
+    units: Labels
+    first: Codes
+    rows: Codes
+
+    def constant(self, name: str, column: Labels, rule: str) -> Labels:
+        """The value of each unit ``(N,)``; refuse a column that changes within a unit."""
+        start = self.first[self.unit]
+        differs = column != column[start]
+        if differs.any():
+            at = int(np.flatnonzero(differs)[0])
+            raise PanelError(
+                f"column {name!r}: unit {self.units[self.unit[at]]!s} has "
+                f"{plain(column[start[at]])} (row {self.rows[start[at]] + 1}) and "
+                f"{plain(column[at])} (row {self.rows[at] + 1}); {rule}. "
+                "Correct the file, or drop the unit."
+            )
+        return column[self.first]
+
+
+def compact(codes: Codes, labels: Labels, rows: Codes) -> tuple[Codes, Labels]:
+    """Codes of the kept rows, renumbered without the labels that no row uses any more."""
+    kept = codes[rows]
+    used = np.bincount(kept, minlength=len(labels)) > 0
+    if used.all():
+        return kept, labels
+    return (np.cumsum(used) - 1)[kept], labels[used]
+
+
+def as_number(times: Labels) -> Vector:
+    return times.astype(float) if times.dtype.kind in "iuf" else np.arange(len(times), dtype=float)
+
+
+def refuse_duplicates(
+    unit: str, time: str, cell: Codes, units: Labels, times: Labels, rows: Codes
+) -> None:
+    same = np.flatnonzero(np.diff(cell) == 0)
+    if len(same):
+        at = int(same[0])
+        who, when = divmod(int(cell[at]), len(times))
+        raise PanelError(
+            f"{unit} {units[who]!s} has two rows in {time} {times[when]!s} "
+            f"(rows {rows[at] + 1} and {rows[at + 1] + 1}; {len(same)} such pairs in all). "
+            "Keep one row per unit and period."
+        )
+
+
+def refuse_weights(name: str, weights: Vector, rows: Codes) -> None:
+    wrong = np.flatnonzero(weights <= 0)
+    if len(wrong):
+        at = wrong[0]
+        raise PanelError(
+            f"weight column {name!r} must be positive; row {rows[at] + 1} holds {weights[at]:g} "
+            f"({len(wrong)} such rows). Correct the weights, or drop the rows."
+        )
+
+
+def refuse_outside(name: str, cohorts: Vector, times: Labels, units: Labels) -> None:
+    clock = as_number(times)
+    outside = np.isfinite(cohorts) & ((cohorts < clock[0]) | (cohorts > clock[-1]))
+    if outside.any():
+        at = int(np.flatnonzero(outside)[0])
+        raise PanelError(
+            f"column {name!r}: unit {units[at]!s} adopts in {cohorts[at]:g}, outside the sample "
+            f"{times[0]!s} to {times[-1]!s} ({int(outside.sum())} such units). Leave it empty if "
+            "the unit is untreated throughout, or extend the sample."
+        )
+
+
+def plain(value: Any) -> str:
+    if isinstance(value, float):
+        return "never" if np.isinf(value) else f"{value:g}"
+    return str(value)
