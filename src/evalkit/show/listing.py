@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from html import escape
+from typing import Any
 
 import pandas as pd
 
@@ -51,7 +53,7 @@ def catalogue(measures: pd.DataFrame, *, name: str = "catalogue", script: str = 
 {loading}</div>"""
 
 
-def _row(row: dict[str, object], name: str) -> str:
+def _row(row: Mapping[Hashable, Any], name: str) -> str:
     place, family = f"{row['jurisdiction_zh']} {row['jurisdiction_en']}", str(row["measure_family"])
     levels = str(row["school_level"]).replace(";", ", ")
     cells = [
@@ -71,9 +73,9 @@ def _row(row: dict[str, object], name: str) -> str:
     )
 
 
-def _dose(row: dict[str, object]) -> str:
+def _dose(row: Mapping[Hashable, Any]) -> str:
     """The figures with their units, pair by pair where both are lists."""
-    if pd.isna(row["value"]):  # type: ignore[call-overload]
+    if pd.isna(row["value"]):
         return ""
     values, units = str(row["value"]).split(";"), [u.strip() for u in str(row["unit"]).split(";")]
     shown = [f"{int(v):,}" if v.isdigit() and len(v) > 4 else v for v in values]
@@ -82,10 +84,10 @@ def _dose(row: dict[str, object]) -> str:
     else:
         text = f"{', '.join(shown)} {row['unit']}"
     before = row["value_prior"]
-    return text if pd.isna(before) else f"{text} (before: {before})"  # type: ignore[call-overload]
+    return text if pd.isna(before) else f"{text} (before: {before})"
 
 
-def _window(row: dict[str, object]) -> str:
+def _window(row: Mapping[Hashable, Any]) -> str:
     first, last = pd.Timestamp(str(row["start_earliest"])), pd.Timestamp(str(row["start_latest"]))
     if pd.isna(first):
         text = f"by {last:%Y-%m-%d}"
