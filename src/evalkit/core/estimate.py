@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen
 from evalkit.core.errors import CombinationError, some
 from evalkit.core.labels import Index, Key
 from evalkit.core.provenance import Provenance, combine
+from evalkit.core.scores import Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,8 +69,8 @@ class Estimate:
     ----------
     theta : Vector (k,)
         Point estimates.
-    psi : Matrix (N, k)
-        Contributions.
+    scores : Scores or Matrix (N, k)
+        Contributions; ``psi`` is their plain matrix.
     units : Labels (N,)
         Sorted unit labels.
     cluster : Labels (N,)
@@ -82,6 +83,8 @@ class Estimate:
         The least-squares design behind theta, if there is exactly one.
     combination : Matrix (p, k), optional
         ``theta = combination.T @ coefficients`` of that design.
+    mass : Estimate, optional
+        Estimated weight of each coordinate, with its own contributions, for averages.
 
     Examples
     --------
@@ -96,30 +99,38 @@ class Estimate:
     """
 
     theta: Vector
-    psi: Matrix
+    scores: Scores
     units: Labels
     cluster: Labels
     index: Index
     meta: Meta
     leverage: Leverage | None = None
     combination: Matrix | None = None
+    mass: Estimate | None = None
 
     def __post_init__(self) -> None:
-        n, k = self.psi.shape
+        if not isinstance(self.scores, Scores):
+            object.__setattr__(self, "scores", Scores.dense(self.scores))
+        n, k = self.scores.shape
         if self.theta.shape != (k,) or len(self.index) != k:
             raise CombinationError(
-                f"theta {self.theta.shape}, psi {self.psi.shape} and {len(self.index)} keys differ"
+                f"theta {self.theta.shape}, psi {(n, k)} and {len(self.index)} keys differ"
             )
         if self.units.shape != (n,) or self.cluster.shape != (n,):
             raise CombinationError(
                 f"psi has {n} rows, but there are {len(self.units)} units "
                 f"and {len(self.cluster)} cluster labels"
             )
-        for name in ("theta", "psi", "units", "cluster"):
+        for name in ("theta", "units", "cluster"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
     def __len__(self) -> int:
         return len(self.theta)
+
+    @property
+    def psi(self) -> Matrix:
+        """Contributions ``(N, k)``, made from the scores when asked for."""
+        return self.scores.psi()
 
     @property
     def n_clusters(self) -> int:
@@ -143,22 +154,28 @@ class Estimate:
     def cluster_sums(self) -> Matrix:
         """Contributions summed by cluster ``(G, k)``."""
         codes, labels = encode(self.cluster)
-        return Groups(codes, len(labels)).sum(self.psi)
+        return self.scores.cluster_sums(codes, len(labels))
 
     def vcov(self) -> Matrix:
         """Covariance ``(k, k)`` with no small-sample correction: ``S'S`` of the cluster sums."""
+        if self.cluster is self.units:
+            return self.scores.gram()
         s = self.cluster_sums()
         return s.T @ s
 
     def select(self, **levels: Any) -> Estimate:
         """Keep the coordinates whose levels match a value, a collection or a predicate."""
-        keep = self.index.positions(levels)
+        return self.take(self.index.positions(levels))
+
+    def take(self, positions: list[int]) -> Estimate:
+        """Keep the coordinates at these positions, in this order."""
         return replace(
             self,
-            theta=self.theta[keep],
-            psi=self.psi[:, keep],
-            index=self.index.take(keep),
-            combination=None if self.combination is None else self.combination[:, keep],
+            theta=self.theta[positions],
+            scores=self.scores.dot(np.eye(len(self))[:, positions]),
+            index=self.index.take(positions),
+            combination=None if self.combination is None else self.combination[:, positions],
+            mass=None if self.mass is None else self.mass.take(positions),
         )
 
     def contrast(self, matrix: Any, index: Index | Sequence[str], estimand: str = "") -> Estimate:
@@ -169,10 +186,11 @@ class Estimate:
         return replace(
             self,
             theta=lin @ self.theta,
-            psi=self.psi @ lin.T,
+            scores=self.scores.dot(lin.T),
             index=index if isinstance(index, Index) else Index.flat("contrast", index),
             meta=replace(self.meta, estimand=estimand or self.meta.estimand),
             combination=None if self.combination is None else self.combination @ lin.T,
+            mass=None,
         )
 
     def ratio(self, numerator: Key, denominator: Key, name: str) -> Estimate:
@@ -181,27 +199,30 @@ class Estimate:
         if self.theta[bottom] == 0:
             raise CombinationError(f"the denominator {denominator} is exactly zero")
         value = self.theta[top] / self.theta[bottom]
-        psi = (self.psi[:, top] - value * self.psi[:, bottom]) / self.theta[bottom]
+        row = np.zeros((len(self), 1))
+        row[top], row[bottom] = 1 / self.theta[bottom], -value / self.theta[bottom]
         return replace(
             self,
             theta=np.array([value]),
-            psi=psi[:, None],
+            scores=self.scores.dot(row),
             index=Index.flat("term", [name]),
             meta=replace(self.meta, estimand=name),
             leverage=None,
             combination=None,
+            mass=None,
         )
 
     def collapse(self) -> Estimate:
         """The same estimate with one row per cluster, so that no unit's row need travel."""
-        codes, labels = encode(self.cluster)
+        _, labels = encode(self.cluster)
         return replace(
             self,
-            psi=Groups(codes, len(labels)).sum(self.psi),
+            scores=Scores.dense(self.cluster_sums()),
             units=labels,
             cluster=labels,
             leverage=None,
             combination=None,
+            mass=None,
         )
 
     def __mul__(self, scale: float) -> Estimate:
@@ -291,7 +312,12 @@ def _sum(a: Estimate, b: Estimate, sign: float) -> Estimate:
             f"the estimates have different coordinates: {some(a.index.keys)} and "
             f"{some(b.index.keys)}. Use select() to keep what they share."
         )
-    units, cluster, (one, two) = align(a, b)
+    together = a.scores.plus(b.scores, sign)
+    if together is None:
+        units, cluster, (one, two) = align(a, b)
+        together = Scores.dense(one + sign * two)
+    else:
+        units, cluster = a.units, a.cluster
     joiner = " plus " if sign > 0 else " minus "
     same = a.meta.estimand == b.meta.estimand
     shared = _shared(a, b)
@@ -300,7 +326,7 @@ def _sum(a: Estimate, b: Estimate, sign: float) -> Estimate:
         combination = a.combination + sign * b.combination
     return Estimate(
         theta=a.theta + sign * b.theta,
-        psi=one + sign * two,
+        scores=together,
         units=units,
         cluster=cluster,
         index=a.index,
@@ -348,7 +374,7 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
         combination = np.hstack([c for c in combinations if c is not None])
     return Estimate(
         theta=np.concatenate([part.theta for part in parts]),
-        psi=np.hstack(psis),
+        scores=Scores.dense(np.hstack(psis)),
         units=units,
         cluster=cluster,
         index=Index((level, *parts[0].index.levels), keys),

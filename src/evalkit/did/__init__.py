@@ -1,10 +1,12 @@
 """Difference-in-differences: pure functions from a panel to an estimate."""
 
+from evalkit.did.callaway_santanna import callaway_santanna
 from evalkit.did.dose import dose_event_study, dose_iv, dose_response
 from evalkit.did.regression import regression
 from evalkit.did.two_way import event_study, two_by_two, two_way
 
 __all__ = [
+    "callaway_santanna",
     "dose_event_study",
     "dose_iv",
     "dose_response",

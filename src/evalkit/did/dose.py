@@ -16,6 +16,7 @@ from evalkit.core.errors import IdentificationError, some
 from evalkit.core.estimate import Estimate, align
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
+from evalkit.core.scores import Scores
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 
 
@@ -194,7 +195,7 @@ def dose_iv(
     effect = reduced.theta / first.theta
     return Estimate(
         theta=np.concatenate([effect, reduced.theta, first.theta]),
-        psi=np.hstack([(top - effect * bottom) / first.theta, top, bottom]),
+        scores=Scores.dense(np.hstack([(top - effect * bottom) / first.theta, top, bottom])),
         units=panel.units,
         cluster=panel.cluster,
         index=Index.flat("term", ["effect", "reduced_form", "first_stage"]),

@@ -13,6 +13,7 @@ from evalkit.core.errors import OptionError, some
 from evalkit.core.estimate import Estimate, Meta
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
+from evalkit.core.scores import Scores
 from evalkit.engines.regress import Fit, least_squares, two_stage
 
 Absorb = Sequence[str | tuple[str, ...]]
@@ -163,7 +164,7 @@ def as_estimate(
     combination = np.eye(len(fit.beta))[:, order]
     return Estimate(
         theta=fit.beta[order],
-        psi=fit.contributions()[:, order],
+        scores=Scores.dense(fit.contributions()[:, order]),
         units=panel.units,
         cluster=panel.cluster,
         index=index,

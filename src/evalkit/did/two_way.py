@@ -13,6 +13,7 @@ from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate, Meta
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
+from evalkit.core.scores import Scores
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 
 
@@ -55,7 +56,7 @@ def two_by_two(panel: Panel) -> Estimate:
     >>> ek.did.two_by_two(panel).theta
     array([1.])
     """
-    cohorts = _require_contrast(panel)
+    cohorts = require_contrast(panel)
     if len(cohorts) > 1:
         raise IdentificationError(
             f"units adopt in {some(cohorts)}: a two-by-two has one adoption date. Keep one cohort "
@@ -88,7 +89,7 @@ def two_by_two(panel: Panel) -> Estimate:
     notes = (f"{dropped} units dropped: not seen both before and after",) if dropped else ()
     return Estimate(
         theta=np.array([means[0] - means[1]]),
-        psi=psi,
+        scores=Scores.dense(psi),
         units=panel.units,
         cluster=panel.cluster,
         index=Index.flat("term", ["treated x post"]),
@@ -153,7 +154,7 @@ def two_way(
     >>> ek.did.two_way(panel).theta.round(12)
     array([1.])
     """
-    _require_contrast(panel, never=False)
+    require_contrast(panel, never=False)
     return fit_design(
         panel,
         panel.treated[:, None],
@@ -215,7 +216,7 @@ def event_study(
     >>> ek.did.event_study(panel).theta.round(12)
     array([1., 2.])
     """
-    _require_contrast(panel)
+    require_contrast(panel)
     event = panel.clock[panel.time] - panel.cohort[panel.unit]
     observed = np.unique(event[np.isfinite(event)])
     if reference not in observed:
@@ -236,7 +237,7 @@ def event_study(
     )
 
 
-def _require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
+def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
     """Adoption dates of the treated; refuse a panel without treated or without comparison rows."""
     cohorts = np.unique(panel.cohort[np.isfinite(panel.cohort)])
     if not len(cohorts):

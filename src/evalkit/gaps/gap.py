@@ -11,6 +11,7 @@ from evalkit.core.errors import IdentificationError, some
 from evalkit.core.estimate import Estimate, Meta
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
+from evalkit.core.scores import Scores
 
 
 def gap(panel: Panel, *, between: str, high: Any, low: Any) -> Estimate:
@@ -71,7 +72,7 @@ def gap(panel: Panel, *, between: str, high: Any, low: Any) -> Estimate:
         np.add.at(psi, (panel.unit, panel.time), sign * share * (panel.y - mean[panel.time]))
     return Estimate(
         theta=theta,
-        psi=psi,
+        scores=Scores.dense(psi),
         units=panel.units,
         cluster=panel.cluster,
         index=Index.flat("time", panel.times.tolist()),

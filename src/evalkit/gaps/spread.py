@@ -14,6 +14,7 @@ from evalkit.core.errors import IdentificationError, check_option, some
 from evalkit.core.estimate import Estimate, Meta
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
+from evalkit.core.scores import Scores
 
 Metric: TypeAlias = Literal["mean", "sd", "cv"]
 
@@ -76,7 +77,7 @@ def spread(panel: Panel, *, metric: Metric = "sd") -> Estimate:
     names = {"mean": "mean", "sd": "standard deviation", "cv": "coefficient of variation"}
     return Estimate(
         theta=value,
-        psi=psi,
+        scores=Scores.dense(psi),
         units=panel.units,
         cluster=panel.cluster,
         index=Index.flat("time", panel.times.tolist()),

@@ -1,15 +1,18 @@
-"""Averages of the coordinates of an estimate: overall, by event time, by cohort."""
+"""Averages of the coordinates of an estimate: overall, by event time, by cohort, by period."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from evalkit.core.arrays import Matrix, Vector
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
+from evalkit.core.scores import Scores
 
 
 def aggregate(
@@ -18,7 +21,13 @@ def aggregate(
     by: str | Sequence[str] = (),
     weights: Mapping[Any, float] | None = None,
 ) -> Estimate:
-    """Average coordinates that share the levels ``by``; with no level, average them all.
+    r"""Average coordinates that share the levels ``by``; with no level, average them all.
+
+    Group-time effects (levels ``cohort`` and ``time``) may be averaged ``by="event"``, the time
+    since adoption; every other average of them leaves out the placebo cells before adoption.
+    Where the estimate knows the estimated ``mass`` of its coordinates, that is the weight, and
+    its sampling noise enters: with :math:`\theta=\sum_k W_k\theta_k/\sum_k W_k`,
+    :math:`\psi=\sum_k [W_k\psi_k+(\theta_k-\theta)\psi_{W_k}]/\sum_k W_k`.
 
     Parameters
     ----------
@@ -27,13 +36,18 @@ def aggregate(
     by : str or sequence of str
         Levels of the index to keep.
     weights : mapping of key to float, optional
-        Known, non-negative weight of each coordinate (default: equal). Weights that were
-        themselves estimated belong into the estimator, which knows their noise.
+        Known, non-negative weight of each coordinate, instead of the estimated mass (default
+        without one: equal weights).
 
     Returns
     -------
     Estimate
-        One coordinate per value of ``by``, with the covariance that follows.
+        One coordinate per value of ``by``. An average by cohort keeps the cohort's mass, so that
+        averaging it once more gives the overall effect of Callaway and Sant'Anna (2021), eq. 3.8.
+
+    References
+    ----------
+    Callaway and Sant'Anna (2021), section 3 and corollary 2.
 
     Examples
     --------
@@ -43,28 +57,72 @@ def aggregate(
     ...          "score": rng.normal(size=120), "start": np.repeat([2.0, np.nan], 60)}
     >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
     ...                             cohort="start", provenance="synthetic")
-    >>> event = ek.did.event_study(panel)
-    >>> average = ek.aggregate(event.select(event=lambda e: e >= 0))
-    >>> bool(np.isclose(average.theta[0], ek.did.two_way(panel).theta[0]))
-    True
+    >>> average = ek.aggregate(ek.did.callaway_santanna(panel))
+    >>> average.theta.shape
+    (1,)
     """
     levels = (by,) if isinstance(by, str) else tuple(by)
-    given = np.ones(len(estimate))
-    if weights is not None:
-        unknown = set(weights) - set(estimate.index.keys)
-        if unknown or len(weights) != len(estimate):
-            raise OptionError(
-                f"weights need one value per coordinate; the keys are {estimate.index.keys}"
-            )
-        given = np.array([weights[key] for key in estimate.index.keys], float)
-    values = [estimate.index.level(level) for level in levels]
-    groups = list(zip(*values, strict=True)) if levels else [("average",)] * len(estimate)
-    order = list(dict.fromkeys(groups))
-    matrix = np.array(
-        [[w * (g == name) for g, w in zip(groups, given, strict=True)] for name in order]
-    )
+    staggered = {"cohort", "time"} <= set(estimate.index.levels)
+    if staggered and "event" not in levels:
+        estimate = _after(estimate)
+    columns = [_level(estimate, level, staggered) for level in levels]
+    groups = list(zip(*columns, strict=True)) if levels else [("average",)] * len(estimate)
+    order = sorted(set(groups)) if levels else list(dict.fromkeys(groups))
+    member = np.array([[group == name for group in groups] for name in order], dtype=float)
+    given = _given(estimate, weights)
+    matrix = member * given
     totals = matrix.sum(axis=1, keepdims=True)
     if (given < 0).any() or (totals <= 0).any():
         raise OptionError("weights must be non-negative, with a positive sum in every group")
+    share = matrix / totals
     index = Index(levels or ("term",), tuple(order))
-    return estimate.contrast(matrix / totals, index, f"average {estimate.meta.estimand}")
+    out = estimate.contrast(share, index, f"average {estimate.meta.estimand}")
+    if estimate.mass is None or weights is not None:
+        return out
+    noise = (member * estimate.theta - member * out.theta[:, None]) / totals
+    kept = _kept_mass(estimate.mass, member, index)
+    return replace(out, scores=_with_noise(out, estimate.mass, noise), mass=kept)
+
+
+def _after(estimate: Estimate) -> Estimate:
+    cohort, time = estimate.index.level("cohort"), estimate.index.level("time")
+    keys = {key for key, g, t in zip(estimate.index.keys, cohort, time, strict=True) if t >= g}
+    if not keys:
+        raise OptionError("every coordinate lies before adoption; there is no effect to average")
+    if len(keys) == len(estimate):
+        return estimate
+    keep = np.array([key in keys for key in estimate.index.keys])
+    return estimate.take(np.flatnonzero(keep).tolist())
+
+
+def _level(estimate: Estimate, level: str, staggered: bool) -> tuple[Any, ...]:
+    if level == "event" and staggered:
+        pairs = zip(estimate.index.level("time"), estimate.index.level("cohort"), strict=True)
+        return tuple(t - g for t, g in pairs)
+    return estimate.index.level(level)
+
+
+def _given(estimate: Estimate, weights: Mapping[Any, float] | None) -> Vector:
+    if weights is None:
+        return np.ones(len(estimate)) if estimate.mass is None else estimate.mass.theta
+    if set(weights) != set(estimate.index.keys):
+        raise OptionError(
+            f"weights need one value per coordinate; the keys are {estimate.index.keys}"
+        )
+    return np.array([weights[key] for key in estimate.index.keys], float)
+
+
+def _with_noise(out: Estimate, mass: Estimate, noise: Matrix) -> Scores:
+    extra = mass.scores.dot(noise.T)
+    return out.scores.plus(extra, 1.0) or Scores.dense(out.psi + extra.psi())
+
+
+def _kept_mass(mass: Estimate, member: Matrix, index: Index) -> Estimate | None:
+    """Coordinates that share one mass keep it."""
+    kept = []
+    for row in member:
+        mine = mass.theta[row > 0]
+        if (mine != mine[0]).any():
+            return None
+        kept.append(int(np.flatnonzero(row)[0]))
+    return replace(mass.take(kept), index=index)

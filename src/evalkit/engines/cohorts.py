@@ -1,0 +1,76 @@
+"""One pass over a balanced panel: weight, mean path and deviations of every adoption cohort.
+
+Every estimator without unit-level covariates depends on the data only through these, so that
+estimates made from the same pass share their rows and their exact joint covariance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode
+from evalkit.core.panel import Panel
+from evalkit.core.scores import Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Cohorts:
+    """Sufficient statistics of ``G`` cohorts over ``T`` periods.
+
+    Attributes
+    ----------
+    start : Vector (G,)
+        Adoption date; ``inf`` (never treated) last.
+    code : Codes (N,)
+        Cohort of each unit.
+    weight : Vector (N,)
+        Unit weights.
+    outcome : Matrix (N, T)
+    clock : Vector (T,)
+    """
+
+    start: Vector
+    code: Codes
+    weight: Vector
+    outcome: Matrix
+    clock: Vector
+
+    @classmethod
+    def of(cls, panel: Panel) -> Cohorts | None:
+        """The statistics of a panel, or None if it is unbalanced or its weights vary in time."""
+        if not panel.balanced:
+            return None
+        weight = panel.weight.reshape(panel.n_units, panel.n_periods)
+        if (weight != weight[:, :1]).any():
+            return None
+        code, start = encode(panel.cohort)
+        shape = (panel.n_units, panel.n_periods)
+        return cls(start, code, weight[:, 0], panel.y.reshape(shape), panel.clock)
+
+    @property
+    def size(self) -> int:
+        """Number of cohorts ``G``."""
+        return len(self.start)
+
+    @cached_property
+    def mass(self) -> Vector:
+        """Sum of weights of each cohort ``(G,)``."""
+        return Groups(self.code, self.size).sum(self.weight)
+
+    @cached_property
+    def mean(self) -> Matrix:
+        """Mean path of each cohort ``(G, T)``."""
+        total = Groups(self.code, self.size).sum(self.outcome * self.weight[:, None])
+        return total / self.mass[:, None]
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Weighted deviations from the cohort's path and the weight itself ``(N, T + 1)``."""
+        z = np.empty((len(self.code), len(self.clock) + 1))
+        np.subtract(self.outcome, self.mean[self.code], out=z[:, :-1])
+        z[:, :-1] *= self.weight[:, None]
+        z[:, -1] = self.weight
+        return Rows(z, self.code, self.size)
