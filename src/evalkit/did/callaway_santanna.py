@@ -212,7 +212,7 @@ def _with_covariates(
             )
         except IdentificationError as wrong:
             raise IdentificationError(f"cohort {_plain(cohorts.start[g])}: {wrong}") from wrong
-        psi[np.ix_(keep, ks)] = part
+        psi[np.ix_(np.flatnonzero(keep), np.array(ks))] = part
     return theta, Scores.dense(psi)
 
 

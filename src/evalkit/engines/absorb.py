@@ -64,8 +64,17 @@ class Absorber:
         return stacked, int(offsets[-1])
 
     @cached_property
-    def _factor(self) -> tuple[Matrix, Codes]:
-        """Pivoted Cholesky factor of the concentrated normal matrix, and its pivots."""
+    def _mass(self) -> Vector:
+        return self.largest.sum(self.weight)
+
+    @cached_property
+    def _inverse(self) -> Matrix:
+        with np.errstate(divide="ignore"):
+            return np.where(self._mass > 0, 1 / self._mass, 0.0)[:, None]
+
+    @cached_property
+    def _normal(self) -> tuple[sp.csr_array, sp.csr_array]:
+        """Weighted counts of largest x other and of other x other categories."""
         codes, size = self._codes
         if size > MOST:
             raise OptionError(
@@ -73,47 +82,84 @@ class Absorber:
                 "normal equation. Absorb a coarser effect."
             )
         n, q = codes.shape
-        dummies = sp.csr_array(
-            (np.ones(n * q), codes.ravel(), np.arange(0, n * q + 1, q)), shape=(n, size)
-        )
+        pointers = np.arange(0, n * q + 1, q)
+        dummies = sp.csr_array((np.ones(n * q), codes.ravel(), pointers), shape=(n, size))
         weighted = dummies.multiply(self.weight[:, None]).tocsr()
         first = sp.csr_array(
             (np.ones(n), self.largest.codes, np.arange(n + 1)), shape=(n, self.largest.size)
         )
-        joint = (first.T @ weighted).tocsr()
-        mass = self.largest.sum(self.weight)
-        normal = (dummies.T @ weighted - joint.T @ joint.multiply(1 / mass[:, None])).toarray()
+        return (first.T @ weighted).tocsr(), (dummies.T @ weighted).tocsr()
+
+    @cached_property
+    def _factor(self) -> tuple[Matrix, Codes]:
+        """Pivoted Cholesky factor of the concentrated normal matrix, and its pivots."""
+        joint, own = self._normal
+        normal = (own - joint.T @ joint.multiply(self._inverse)).toarray()
         scale = max(float(np.diag(normal).max()), 1e-300)
-        factor, pivots, rank, _ = dpstrf(normal, tol=size * 1e-13 * scale, lower=1)
+        factor, pivots, rank, _ = dpstrf(normal, tol=len(normal) * 1e-13 * scale, lower=1)
         return np.tril(factor)[:rank, :rank], pivots[:rank].astype(np.intp) - 1
 
     @cached_property
     def rank(self) -> int:
         """Rank of all effects together."""
-        return self.largest.size + (len(self._factor[1]) if self.others else 0)
+        return int((self._mass > 0).sum()) + (len(self._factor[1]) if self.others else 0)
 
-    def _demean(self, z: Matrix) -> Matrix:
-        mass = self.largest.sum(self.weight)
-        means = self.largest.sum(z * self.weight[:, None]) / mass[:, None]
-        return z - means[self.largest.codes]
+    def sums(self, z: Matrix) -> tuple[Matrix, Matrix]:
+        """Weighted sums of the columns of ``z`` ``(n, k)`` by category."""
+        v = z * self.weight[:, None]
+        others = [effect.sum(v) for effect in self.others]
+        return self.largest.sum(v), np.concatenate(others) if others else np.zeros((0, v.shape[1]))
 
-    def _project(self, z: Matrix) -> Matrix:
-        z = self._demean(z)
-        if not self.others:
-            return z
-        factor, pivots = self._factor
-        codes, size = self._codes
-        sums = np.zeros((size, z.shape[1]))
-        for column in codes.T:
-            sums += Groups(column, size).sum(z * self.weight[:, None])
-        half = solve_triangular(factor, sums[pivots], lower=True)
-        solved = np.zeros_like(sums)
-        solved[pivots] = solve_triangular(factor, half, lower=True, trans="T")
-        return z - self._demean(solved[codes].sum(axis=1))
+    def solve(self, own: Matrix, others: Matrix) -> tuple[Matrix, Matrix]:
+        """Effects that solve the normal equations for given weighted sums of the left-hand side.
+
+        Parameters
+        ----------
+        own : Matrix (size of the largest effect, k)
+            Sums by category of the largest effect.
+        others : Matrix (R, k)
+            Sums by category of the other effects, one after the other.
+
+        Returns
+        -------
+        tuple of Matrix
+            Effects of the largest and of the other categories; redundant ones are zero.
+        """
+        solved = np.zeros_like(others)
+        if self.others:
+            factor, pivots = self._factor
+            joint, _ = self._normal
+            rhs = (others - joint.T @ (own * self._inverse))[pivots]
+            half = solve_triangular(factor, rhs, lower=True)
+            solved[pivots] = solve_triangular(factor, half, lower=True, trans="T")
+            own = own - joint @ solved
+        return own * self._inverse, solved
+
+    def gap(self, own: Matrix, others: Matrix, solution: tuple[Matrix, Matrix]) -> Vector:
+        """Largest error of a solution of :meth:`solve`, per column; not zero = not identified."""
+        a, b = solution
+        error = self._mass[:, None] * a - own
+        if self.others:
+            joint, inner = self._normal
+            error = np.concatenate([error + joint @ b, joint.T @ a + inner @ b - others])
+        largest: Vector = np.abs(error).max(axis=0)
+        return largest
+
+    def effects_at(self, solution: tuple[Matrix, Matrix]) -> Matrix:
+        """Sum of the effects of a solution in every row ``(n, k)``."""
+        a, b = solution
+        fitted = a[self.largest.codes]
+        if self.others:
+            codes, _ = self._codes
+            for column in codes.T:
+                fitted = fitted + b[column]
+        return fitted
 
     def residual(self, z: Matrix) -> Matrix:
         """Columns of ``z`` ``(n, k)`` with the effects removed.
 
         The projection is applied twice: the second pass removes what rounding left of the first.
         """
-        return self._project(self._project(z))
+        for _ in range(2):
+            z = z - self.effects_at(self.solve(*self.sums(z)))
+        return z
