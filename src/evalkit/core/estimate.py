@@ -21,8 +21,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class Linear(Protocol):
+    """An origin that is linear in the outcome, with ``p`` coefficients."""
+
+    def weights(self) -> Matrix:
+        """Weights ``(n, p)`` with ``weights.T @ y`` equal to the coefficients."""
+        ...
+
+
 @runtime_checkable
-class Leverage(Protocol):
+class Leverage(Linear, Protocol):
     """What small-sample corrections need to know about the least-squares design behind theta.
 
     The design has ``p`` coefficients; an estimate holds ``k`` linear combinations of them.
@@ -38,10 +46,6 @@ class Leverage(Protocol):
 
     def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
         """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
-        ...
-
-    def weights(self) -> Matrix:
-        """Weights ``(n, p)`` with ``weights.T @ y`` equal to the coefficients."""
         ...
 
 
@@ -79,10 +83,10 @@ class Estimate:
         Names of the ``k`` coordinates.
     meta : Meta
         Estimand, method, outcome, counts and provenance.
-    leverage : Leverage, optional
-        The least-squares design behind theta, if there is exactly one.
+    origin : Linear or Leverage, optional
+        The linear map, or the least-squares design, behind theta, if there is exactly one.
     combination : Matrix (p, k), optional
-        ``theta = combination.T @ coefficients`` of that design.
+        ``theta = combination.T @ coefficients`` of that origin.
     mass : Estimate, optional
         Estimated weight of each coordinate, with its own contributions, for averages.
 
@@ -104,7 +108,7 @@ class Estimate:
     cluster: Labels
     index: Index
     meta: Meta
-    leverage: Leverage | None = None
+    origin: Linear | None = None
     combination: Matrix | None = None
     mass: Estimate | None = None
 
@@ -140,16 +144,17 @@ class Estimate:
     @property
     def weights(self) -> Matrix:
         """Row weights ``(n, k)`` with ``weights.T @ y == theta``, in the panel's row order."""
-        leverage, combination = self._design("weights")
-        return leverage.weights() @ combination
-
-    def _design(self, what: str) -> tuple[Leverage, Matrix]:
-        if self.leverage is None or self.combination is None:
+        if self.origin is None or self.combination is None:
             raise CombinationError(
-                f"{what} need one linear least-squares design behind the estimate; this one "
+                "weights need one linear map behind the estimate; this one "
                 f"({self.meta.method}) combines several, or none. Ask for the parts."
             )
-        return self.leverage, self.combination
+        return self.origin.weights() @ self.combination
+
+    @property
+    def leverage(self) -> Leverage | None:
+        """The least-squares design behind theta, if there is exactly one."""
+        return self.origin if isinstance(self.origin, Leverage) else None
 
     def cluster_sums(self) -> Matrix:
         """Contributions summed by cluster ``(G, k)``."""
@@ -207,7 +212,7 @@ class Estimate:
             scores=self.scores.dot(row),
             index=Index.flat("term", [name]),
             meta=replace(self.meta, estimand=name),
-            leverage=None,
+            origin=None,
             combination=None,
             mass=None,
         )
@@ -220,7 +225,7 @@ class Estimate:
             scores=Scores.dense(self.cluster_sums()),
             units=labels,
             cluster=labels,
-            leverage=None,
+            origin=None,
             combination=None,
             mass=None,
         )
@@ -303,7 +308,7 @@ def _joined(estimates: Sequence[Estimate], estimand: str) -> Meta:
 
 
 def _shared(a: Estimate, b: Estimate) -> bool:
-    return a.leverage is not None and a.leverage is b.leverage
+    return a.origin is not None and a.origin is b.origin
 
 
 def _sum(a: Estimate, b: Estimate, sign: float) -> Estimate:
@@ -336,7 +341,7 @@ def _sum(a: Estimate, b: Estimate, sign: float) -> Estimate:
             if same
             else f"{a.meta.estimand}{joiner}{b.meta.estimand}",
         ),
-        leverage=a.leverage if shared else None,
+        origin=a.origin if shared else None,
         combination=combination,
     )
 
@@ -365,12 +370,12 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
         )
     units, cluster, psis = align(*parts)
     keys = tuple((name, *key) for name, part in estimates.items() for key in part.index.keys)
-    leverage, combination = None, None
+    origin, combination = None, None
     combinations = [part.combination for part in parts]
     if all(_shared(parts[0], part) for part in parts) and None not in [
         None if c is None else 0 for c in combinations
     ]:
-        leverage = parts[0].leverage
+        origin = parts[0].origin
         combination = np.hstack([c for c in combinations if c is not None])
     return Estimate(
         theta=np.concatenate([part.theta for part in parts]),
@@ -379,6 +384,6 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
         cluster=cluster,
         index=Index((level, *parts[0].index.levels), keys),
         meta=_joined(parts, "; ".join(dict.fromkeys(part.meta.estimand for part in parts))),
-        leverage=leverage,
+        origin=origin,
         combination=combination,
     )

@@ -35,7 +35,7 @@ class Category:
     labels: Labels
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Panel:
     """Long panel sorted by unit and time: ``n`` rows, ``N`` units, ``T`` periods.
 

@@ -2,7 +2,9 @@
 
 from evalkit.did.callaway_santanna import callaway_santanna
 from evalkit.did.dose import dose_event_study, dose_iv, dose_response
+from evalkit.did.imputation import imputation
 from evalkit.did.regression import regression
+from evalkit.did.saturated import extended_two_way, sun_abraham
 from evalkit.did.two_way import event_study, two_by_two, two_way
 
 __all__ = [
@@ -11,7 +13,10 @@ __all__ = [
     "dose_iv",
     "dose_response",
     "event_study",
+    "extended_two_way",
+    "imputation",
     "regression",
+    "sun_abraham",
     "two_by_two",
     "two_way",
 ]

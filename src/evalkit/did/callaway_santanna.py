@@ -15,7 +15,7 @@ from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts
+from evalkit.engines.cohorts import Cohorts, PathWeights, plain
 from evalkit.engines.doubly_robust import Method, two_period
 
 Control: TypeAlias = Literal["never", "not_yet"]
@@ -108,7 +108,7 @@ def callaway_santanna(
         raise IdentificationError(f"no cohort has a comparison left: {some(lost)}")
     index = Index(
         ("cohort", "time"),
-        tuple((_plain(cohorts.start[c.g]), _plain(cohorts.clock[c.t])) for c in cells),
+        tuple((plain(cohorts.start[c.g]), plain(cohorts.clock[c.t])) for c in cells),
     )
     if covariates:
         theta, scores = _with_covariates(panel, cohorts, cells, covariates, method)
@@ -130,6 +130,8 @@ def callaway_santanna(
         index,
         meta,
         mass=_mass(panel, cohorts, index, cells),
+        origin=None if covariates else PathWeights(cohorts, scores.lin[:, :-1]),
+        combination=None if covariates else np.eye(len(cells)),
     )
 
 
@@ -142,7 +144,7 @@ def plan(
     for g in np.flatnonzero(np.isfinite(start)):
         before = np.flatnonzero(clock + anticipation < start[g])
         if not len(before):
-            lost.append(f"cohort {_plain(start[g])} left out: no period before its treatment")
+            lost.append(f"cohort {plain(start[g])} left out: no period before its treatment")
             continue
         without = []
         for t in range(len(clock)):
@@ -158,10 +160,10 @@ def plan(
             if len(against):
                 cells.append(Cell(int(g), t, b, tuple(int(c) for c in against)))
             else:
-                without.append(_plain(clock[t]))
+                without.append(plain(clock[t]))
         if without:
             lost.append(
-                f"cohort {_plain(start[g])}: no untreated unit is left in {some(without, 20)}"
+                f"cohort {plain(start[g])}: no untreated unit is left in {some(without, 20)}"
             )
     return cells, lost
 
@@ -211,7 +213,7 @@ def _with_covariates(
                 names=names,
             )
         except IdentificationError as wrong:
-            raise IdentificationError(f"cohort {_plain(cohorts.start[g])}: {wrong}") from wrong
+            raise IdentificationError(f"cohort {plain(cohorts.start[g])}: {wrong}") from wrong
         psi[np.ix_(np.flatnonzero(keep), np.array(ks))] = part
     return theta, Scores.dense(psi)
 
@@ -231,8 +233,3 @@ def _mass(panel: Panel, cohorts: Cohorts, index: Index, cells: list[Cell]) -> Es
         index,
         meta,
     )
-
-
-def _plain(value: float) -> int | float:
-    number = float(value)
-    return int(number) if number == int(number) else number

@@ -169,7 +169,7 @@ def as_estimate(
         cluster=panel.cluster,
         index=index,
         meta=Meta(estimand, method, panel.outcome, len(panel.y), panel.provenance, panel.ledger),
-        leverage=fit,
+        origin=fit,
         combination=combination,
     )
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Rows
+
+_passes: WeakKeyDictionary[Panel, Cohorts | None] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,16 @@ class Cohorts:
 
     @classmethod
     def of(cls, panel: Panel) -> Cohorts | None:
-        """The statistics of a panel, or None if it is unbalanced or its weights vary in time."""
+        """The statistics of a panel, or None if it is unbalanced or its weights vary in time.
+
+        The pass is made once per panel: estimates that share it share their rows.
+        """
+        if panel not in _passes:
+            _passes[panel] = cls._pass(panel)
+        return _passes[panel]
+
+    @classmethod
+    def _pass(cls, panel: Panel) -> Cohorts | None:
         if not panel.balanced:
             return None
         weight = panel.weight.reshape(panel.n_units, panel.n_periods)
@@ -74,3 +86,22 @@ class Cohorts:
         z[:, :-1] *= self.weight[:, None]
         z[:, -1] = self.weight
         return Rows(z, self.code, self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class PathWeights:
+    """Row weights of estimates linear in cohort paths; ``lin`` ``(G, T, k)`` per unit weight."""
+
+    cohorts: Cohorts
+    lin: Matrix
+
+    def weights(self) -> Matrix:
+        """Weights ``(n, k)`` with ``weights.T @ y == theta``."""
+        by_unit = self.lin[self.cohorts.code] * self.cohorts.weight[:, None, None]
+        return by_unit.reshape(-1, self.lin.shape[2])
+
+
+def plain(value: float) -> int | float:
+    """A period as an int where it is one, for index keys."""
+    number = float(value)
+    return int(number) if number == int(number) else number
