@@ -28,11 +28,14 @@ _DOORS = {
     "Panel": "evalkit.core.panel",
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
+    "bootstrap": "evalkit.inference.resample",
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "infer": "evalkit.inference.infer",
+    "jackknife": "evalkit.inference.resample",
     "load": "evalkit.data.contract",
     "minimum_detectable_effect": "evalkit.inference.power",
+    "placebo": "evalkit.inference.placebo",
     "stack": "evalkit.core.estimate",
     "wald": "evalkit.inference.infer",
 }
@@ -54,7 +57,10 @@ if TYPE_CHECKING:
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.infer import wald as wald
+    from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
+    from evalkit.inference.resample import bootstrap as bootstrap
+    from evalkit.inference.resample import jackknife as jackknife
     from evalkit.show import figures as figures
     from evalkit.show import tables as tables
     from evalkit.show.claims import claim as claim

@@ -177,7 +177,7 @@ class Estimate:
         return replace(
             self,
             theta=self.theta[positions],
-            scores=self.scores.dot(np.eye(len(self))[:, positions]),
+            scores=self.scores.take(positions),
             index=self.index.take(positions),
             combination=None if self.combination is None else self.combination[:, positions],
             mass=None if self.mass is None else self.mass.take(positions),

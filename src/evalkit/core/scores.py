@@ -93,6 +93,10 @@ class Scores:
         """Scores of the combinations ``theta @ matrix``, with ``matrix`` ``(k, m)``."""
         return Scores(self.rows, self.lin @ matrix)
 
+    def take(self, positions: list[int]) -> Scores:
+        """Scores of some coordinates; a coordinate without an answer (NaN) stays alone."""
+        return Scores(self.rows, self.lin[:, :, positions])
+
     def plus(self, other: Scores, sign: float) -> Scores | None:
         """Sum of scores on the same rows, or None if the rows differ."""
         return Scores(self.rows, self.lin + sign * other.lin) if self.rows is other.rows else None

@@ -5,6 +5,7 @@ from evalkit.did.dose import dose_event_study, dose_iv, dose_response
 from evalkit.did.imputation import imputation
 from evalkit.did.regression import regression
 from evalkit.did.saturated import extended_two_way, sun_abraham
+from evalkit.did.synthetic import synthetic_control, synthetic_did, synthetic_weights
 from evalkit.did.two_way import event_study, two_by_two, two_way
 
 __all__ = [
@@ -17,6 +18,9 @@ __all__ = [
     "imputation",
     "regression",
     "sun_abraham",
+    "synthetic_control",
+    "synthetic_did",
+    "synthetic_weights",
     "two_by_two",
     "two_way",
 ]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from evalkit.did.comparison import SyntheticWeights
+
 DIGITS = 10  # significant digits of the data behind a figure
 
 
@@ -251,6 +253,50 @@ def lines(
         if len(columns) > 1:
             axes.legend(loc="best")
     return Drawing(figure, frame, provenance)
+
+
+def synthetic_weights(
+    weights: SyntheticWeights,
+    *,
+    title: str,
+    ylabel: str,
+    cohort: float | None = None,
+    top: int = 12,
+) -> Drawing:
+    """Draw a cohort beside its synthetic control, with time weights below and the unit weights.
+
+    ``cohort`` defaults to the first; ``top`` controls are named, the others counted. A synthetic
+    path is moved by the mean gap that the time weights leave.
+    """
+    import matplotlib.pyplot as plt
+
+    cohorts = [c.cohort for c in weights.comparisons]
+    if cohort is not None and cohort not in cohorts:
+        raise OptionError(f"no cohort {cohort:g}; the weights have {cohorts}")
+    mine = weights.comparisons[0 if cohort is None else cohorts.index(cohort)]
+    path, unit, time = (
+        frame[frame["cohort"] == mine.cohort]
+        for frame in (weights.paths(), weights.units(), weights.times())
+    )
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(8.0, 4.4), layout="constrained", width_ratios=(3, 2)
+    )
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+    for at, column in enumerate(("treated", "synthetic")):
+        left.plot(path["time"], path[column], color=style.CYCLE[at], label=column)
+    low, high = left.get_ylim()
+    scale = 0.25 * (high - low) / max(time["weight"].max(), 1e-12)
+    left.bar(time["time"], time["weight"] * scale, bottom=low, color=style.SKY, alpha=0.5)
+    left.axvline(path["time"].iloc[len(time)] - 0.5, color=style.MUTED, lw=0.8, ls=(0, (4, 3)))
+    left.set_ylabel(ylabel)
+    left.legend(loc="best")
+    used = unit[unit["weight"] != 0]
+    shown = used.head(top)[::-1]
+    right.barh(shown["unit"].astype(str), shown["weight"], color=style.BLUE)
+    right.set_xlabel(f"weight ({len(shown)} of {len(used)} controls used, {len(unit)} in all)")
+    data = pd.concat([path, unit, time], keys=["path", "unit", "time"], names=["part"])
+    data = data.reset_index("part").reset_index(drop=True)
+    return Drawing(figure, data, weights.meta.provenance)
 
 
 def frame_of(result: Inference, **columns: Any) -> pd.DataFrame:

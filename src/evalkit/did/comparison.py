@@ -1,0 +1,241 @@
+"""A cohort against its weighted controls, and all cohorts of an estimate with their weights.
+
+Not for fitting weights: the engine does that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evalkit.core.arrays import Codes, Labels, Matrix, Vector, frozen
+from evalkit.core.errors import IdentificationError, OptionError
+from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.labels import Index
+from evalkit.core.panel import Panel
+from evalkit.core.scores import Rows, Scores
+from evalkit.engines.cohorts import plain
+from evalkit.engines.synthetic import Fitted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """One cohort and the weights it is compared with.
+
+    Attributes
+    ----------
+    cohort : float
+        First treated period.
+    treated, controls : Codes (N1,), (N0,)
+        Positions of the units in the panel.
+    share : Vector (N1,)
+        Weights of the treated; they sum to one.
+    fitted : Fitted
+        Unit weights ``(N0,)``, time weights ``(T0,)``, noise and penalties.
+    contrast : Matrix (T, m)
+        Turns a unit's path into the ``m`` numbers that are compared.
+    observed, expected : Vector (T,)
+        Mean path of the treated, and of the weighted controls moved by the mean gap that the time
+        weights leave.
+    """
+
+    cohort: float
+    treated: Codes
+    controls: Codes
+    share: Vector
+    fitted: Fitted
+    contrast: Matrix
+    observed: Vector
+    expected: Vector
+
+    @classmethod
+    def of(
+        cls,
+        cohort: float,
+        treated: Codes,
+        controls: Codes,
+        share: Vector,
+        fitted: Fitted,
+        y: Matrix,
+        by_period: bool,
+    ) -> Comparison:
+        """Compare the rows ``treated`` and ``controls`` of the outcome ``y`` ``(N, T)``."""
+        before, periods = len(fitted.time), y.shape[1]
+        earlier = np.concatenate([fitted.time, np.zeros(periods - before)])
+        if by_period:
+            contrast = np.eye(periods) - earlier[:, None]
+        else:
+            after = np.arange(periods) >= before
+            contrast = (after / after.sum() - earlier)[:, None]
+        observed, synthetic = share @ y[treated], fitted.unit @ y[controls]
+        expected = synthetic + earlier @ (observed - synthetic)
+        return cls(cohort, treated, controls, share, fitted, contrast, observed, expected)
+
+    @property
+    def blind(self) -> bool:
+        """True if contributions cannot show the noise of a side: it rests on one unit."""
+        return len(self.treated) == 1 or np.count_nonzero(self.fitted.unit) == 1
+
+    @property
+    def observations(self) -> int:
+        """Treated periods of a unit, for each of the ``m`` numbers."""
+        return 1 if self.contrast.shape[1] > 1 else int((self.contrast > 0).sum())
+
+    def effect(self, y: Matrix) -> Vector:
+        """Treated less weighted controls ``(m,)`` of an outcome ``(N, T)``."""
+        effect: Vector = (self.share @ y[self.treated] - self.fitted.unit @ y[self.controls]) @ (
+            self.contrast
+        )
+        return effect
+
+    def contributions(self, y: Matrix) -> Matrix:
+        """Contributions ``(N, m)`` with the weights held fixed."""
+        psi = np.zeros((len(y), self.contrast.shape[1]))
+        sides = ((self.treated, self.share, 1.0), (self.controls, self.fitted.unit, -1.0))
+        for at, weight, sign in sides:
+            d = y[at] @ self.contrast
+            psi[at] = sign * weight[:, None] * (d - weight @ d)
+        return psi
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SyntheticWeights:
+    """The weights behind a synthetic estimate, one comparison per adoption cohort."""
+
+    comparisons: tuple[Comparison, ...]
+    labels: Labels
+    periods: Labels
+    meta: Meta
+
+    def units(self) -> pd.DataFrame:
+        """One row per cohort and control: ``cohort, unit, weight``, largest weights first."""
+        import pandas as pd
+
+        frames = [
+            pd.DataFrame(
+                {
+                    "cohort": plain(c.cohort),
+                    "unit": self.labels[c.controls],
+                    "weight": c.fitted.unit,
+                }
+            ).sort_values("weight", ascending=False, kind="stable", ignore_index=True)
+            for c in self.comparisons
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def times(self) -> pd.DataFrame:
+        """One row per cohort and period before adoption: ``cohort, time, weight``."""
+        import pandas as pd
+
+        frames = [
+            pd.DataFrame(
+                {
+                    "cohort": plain(c.cohort),
+                    "time": self.periods[: len(c.fitted.time)],
+                    "weight": c.fitted.time,
+                }
+            )
+            for c in self.comparisons
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def paths(self) -> pd.DataFrame:
+        """One row per cohort and period: ``cohort, time, treated, synthetic``."""
+        import pandas as pd
+
+        frames = [
+            pd.DataFrame(
+                {
+                    "cohort": plain(c.cohort),
+                    "time": self.periods,
+                    "treated": c.observed,
+                    "synthetic": c.expected,
+                }
+            )
+            for c in self.comparisons
+        ]
+        return pd.concat(frames, ignore_index=True)
+
+    def weights(self) -> Matrix:
+        """Row weights ``(n, k)``: with them held fixed, ``weights.T @ y`` is the estimate.
+
+        They follow the outcome (net of covariates, if any were projected out), so that they are
+        row weights of this estimate only.
+        """
+        blocks = []
+        for c in self.comparisons:
+            unit = np.zeros(len(self.labels))
+            unit[c.treated], unit[c.controls] = c.share, -c.fitted.unit
+            blocks.append((unit[:, None, None] * c.contrast).reshape(-1, c.contrast.shape[1]))
+        return np.hstack(blocks)
+
+    def of(self, panel: Panel, cohort: float, before: int) -> Fitted:
+        """The weights of a cohort, rescaled to the controls of another panel."""
+        mine = [c for c in self.comparisons if c.cohort == cohort]
+        if not mine:
+            raise IdentificationError("the pinned weights do not have it")
+        fitted = mine[0].fitted
+        earlier = self.periods[: len(fitted.time)]
+        if not np.array_equal(earlier, panel.times[:before]):
+            raise OptionError(
+                f"the pinned weights of cohort {plain(cohort)} speak of {len(earlier)} earlier "
+                f"periods, the panel has {before}; pin weights to a panel of the same periods"
+            )
+        known = self.labels[mine[0].controls]
+        labels = panel.units[np.isinf(panel.cohort)]
+        at = np.minimum(np.searchsorted(known, labels), len(known) - 1)
+        strange = labels[known[at] != labels]
+        if len(strange):
+            raise OptionError(
+                f"unit {strange[0]!s} has no pinned weight ({len(strange)} such controls); pin "
+                "weights that were fitted on a panel with all of its controls"
+            )
+        unit = fitted.unit[at]
+        if not unit.sum() > 0:
+            raise IdentificationError("its controls have no pinned weight")
+        return Fitted(unit / unit.sum(), fitted.time, fitted.noise, fitted.zeta, fitted.ridge)
+
+
+def factored(
+    panel: Panel, made: list[Comparison], psi: Matrix, index: Index, meta: Meta
+) -> tuple[Scores, Estimate]:
+    """Scores of the effects and, on the same rows, the mass of treated observations."""
+    of = [c for c in made for _ in range(c.contrast.shape[1])]
+    weight = panel.weight.reshape(panel.n_units, -1)[:, 0]
+    observed = np.zeros_like(psi)
+    for k, c in enumerate(of):
+        observed[c.treated, k] = c.observations * weight[c.treated]
+    total = observed.sum()
+    k = len(index)
+    rows = Rows(frozen(np.hstack([psi, observed / total])), np.zeros(len(psi), np.intp), 1)
+    effect, share = np.zeros((1, 2 * k, k)), np.zeros((1, 2 * k, k))
+    effect[0, range(k), range(k)] = [np.nan if c.blind else 1.0 for c in of]
+    share[0, range(k, 2 * k), range(k)] = 1.0
+    units = panel.units, panel.cluster, index
+    counted = replace(meta, estimand="share of treated observations", method="counts")
+    mass = Estimate(observed.sum(axis=0) / total, Scores(rows, share), *units, counted)
+    return Scores(rows, effect), mass
+
+
+def require_balance(panel: Panel) -> None:
+    if not panel.balanced:
+        seen = np.zeros((panel.n_units, panel.n_periods), bool)
+        seen[panel.unit, panel.time] = True
+        i, t = np.argwhere(~seen)[0]
+        raise IdentificationError(
+            f"unit {panel.units[i]!s} is not observed in {panel.times[t]!s} ({int((~seen).sum())} "
+            "such gaps); synthetic weights need a balanced panel. Keep the units, or the periods, "
+            "without gaps (panel.where)"
+        )
+    weight = panel.weight.reshape(panel.n_units, panel.n_periods)
+    varies = np.flatnonzero((weight != weight[:, :1]).any(axis=1))
+    if len(varies):
+        raise IdentificationError(
+            f"the weight of unit {panel.units[varies[0]]!s} changes over time ({len(varies)} such "
+            "units); give each unit one weight"
+        )
