@@ -140,7 +140,8 @@ def synthetic_control(
     **Checked against.** R synthdid 0.0.9 and synthdid-py 0.1.0 on california_prop99 (1e-6, with
     ``solver="frank-wolfe"``), see ``tests/test_synthetic.py``.
     **Fails when.** The cohort lies outside the range of the controls: see the gaps before adoption
-    (``by="period"``). One treated unit: contributions are NaN; use ``evalkit.placebo``.
+    (``by="period"``). Unpenalised weights move when a unit leaves, which contributions do not see:
+    prefer ``evalkit.placebo`` (needed for one treated unit, whose contributions are NaN).
 
     Parameters
     ----------

@@ -77,9 +77,9 @@ def fit(block: Block, recipe: Recipe) -> Fitted:
     fitted = recipe.unit == "fitted" or recipe.time == "fitted"
     if fitted and not sigma > 0 and not (recipe.zeta and recipe.time != "fitted"):
         raise IdentificationError(
-            f"{before} periods before adoption show no noise in {len(share)} controls (the standard"
-            " deviation of their changes is the unit of the penalty). Use uniform weights, or "
-            "extend the sample"
+            f"no noise before adoption (earlier periods: {before}, controls: {len(share)}); the "
+            "standard deviation of the controls' changes sets the penalty. Use uniform weights, "
+            "or extend the sample"
         )
     scale = (block.n_treated * after) ** 0.25 if recipe.level else TINY
     zeta = scale * sigma if recipe.zeta is None else recipe.zeta

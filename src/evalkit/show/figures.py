@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from evalkit.core.door import as_number
 from evalkit.core.errors import OptionError
 from evalkit.core.provenance import Provenance, combine
 from evalkit.inference.infer import Inference
@@ -263,10 +264,10 @@ def synthetic_weights(
     cohort: float | None = None,
     top: int = 12,
 ) -> Drawing:
-    """Draw a cohort beside its synthetic control, with time weights below and the unit weights.
+    """Draw a cohort beside its weighted controls, with both kinds of weights.
 
-    ``cohort`` defaults to the first; ``top`` controls are named, the others counted. A synthetic
-    path is moved by the mean gap that the time weights leave.
+    ``cohort`` defaults to the first; the ``top`` largest unit weights are drawn. The synthetic path
+    is moved by the mean gap that the time weights leave.
     """
     import matplotlib.pyplot as plt
 
@@ -274,29 +275,28 @@ def synthetic_weights(
     if cohort is not None and cohort not in cohorts:
         raise OptionError(f"no cohort {cohort:g}; the weights have {cohorts}")
     mine = weights.comparisons[0 if cohort is None else cohorts.index(cohort)]
-    path, unit, time = (
-        frame[frame["cohort"] == mine.cohort]
-        for frame in (weights.paths(), weights.units(), weights.times())
-    )
+    frames = (weights.paths(), weights.times(), weights.units())
+    path, time, unit = (frame[frame["cohort"] == mine.cohort] for frame in frames)
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(8.0, 4.4), layout="constrained", width_ratios=(3, 2)
     )
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+    x = as_number(weights.periods)
     for at, column in enumerate(("treated", "synthetic")):
-        left.plot(path["time"], path[column], color=style.CYCLE[at], label=column)
+        left.plot(x, path[column], color=style.CYCLE[at], label=column)
     low, high = left.get_ylim()
-    scale = 0.25 * (high - low) / max(time["weight"].max(), 1e-12)
-    left.bar(time["time"], time["weight"] * scale, bottom=low, color=style.SKY, alpha=0.5)
-    left.axvline(path["time"].iloc[len(time)] - 0.5, color=style.MUTED, lw=0.8, ls=(0, (4, 3)))
+    height = 0.25 * (high - low) * time["weight"] / max(time["weight"].max(), 1e-12)
+    left.bar(x[: len(time)], height, bottom=low, color=style.SKY, alpha=0.5, label="time weight")
+    left.axvline(x[len(time) - 1 : len(time) + 1].mean(), color=style.MUTED, lw=0.8, ls="--")
+    if weights.periods.dtype.kind not in "iuf":
+        left.set_xticks(x, weights.periods)
     left.set_ylabel(ylabel)
     left.legend(loc="best")
-    used = unit[unit["weight"] != 0]
-    shown = used.head(top)[::-1]
-    right.barh(shown["unit"].astype(str), shown["weight"], color=style.BLUE)
-    right.set_xlabel(f"weight ({len(shown)} of {len(used)} controls used, {len(unit)} in all)")
-    data = pd.concat([path, unit, time], keys=["path", "unit", "time"], names=["part"])
-    data = data.reset_index("part").reset_index(drop=True)
-    return Drawing(figure, data, weights.meta.provenance)
+    used = unit[unit["weight"] != 0].sort_values("weight", key=np.abs, kind="stable").tail(top)
+    right.barh(used["unit"].astype(str), used["weight"], color=style.BLUE)
+    right.set_title("unit weight", fontsize=10, fontweight="normal")
+    data = pd.concat([path, time, unit], keys=["path", "time", "unit"], names=["part"])
+    return Drawing(figure, data.reset_index("part", drop=False), weights.meta.provenance)
 
 
 def frame_of(result: Inference, **columns: Any) -> pd.DataFrame:
