@@ -8,6 +8,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+import evalkit
 from docutils import nodes
 from docutils.nodes import Node
 from sphinx.application import Sphinx
@@ -34,7 +35,7 @@ PACKAGES = (
     "ipykernel",
     "nbclient",
 )
-FILES = ("requirements.lock", "src/evalkit/show/fonts/EvalkitSansSC.otf")
+FONT = "show/fonts/EvalkitSansSC.otf"
 
 
 def sha256(path: Path) -> str:
@@ -91,10 +92,12 @@ class Status(SphinxDirective):
         return tables.build(["", "This build"], rows, ["key-value"])
 
     def files(self, root: Path) -> Node:
+        package = Path(evalkit.__file__).parent
+        found = {"requirements.lock": root / "requirements.lock", f"evalkit/{FONT}": package / FONT}
         rows = [
-            (tables.code(name), tables.code(sha256(root / name)))
-            for name in FILES
-            if (root / name).is_file()
+            (tables.code(name), tables.code(sha256(path)))
+            for name, path in found.items()
+            if path.is_file()
         ]
         return tables.build(["File", "sha256"], rows, ["hashes"])
 
