@@ -19,6 +19,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP MATPLOTLIBRC MPLBACKEND EVALKIT_RES
 
 py := .venv/bin/python
 rerun := .cache/results
+browser = $(or $(CHROMIUM),$(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name)))))
 lock := $(py) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate $(UPGRADE)
 
@@ -64,7 +65,9 @@ serve: book ## build the book and serve it on this machine
 	@$(py) -m http.server $(PORT) --bind 127.0.0.1 --directory book/_build/html
 
 check-web: book ## look at the pages in a browser: accessibility, requests, overflow (needs chromium)
-	@sh tools/check_web.sh
+	@if ! command -v node >/dev/null; then echo "SKIPPED: the pages were not looked at, node is missing"; \
+	elif [ -z "$(browser)" ]; then echo "SKIPPED: the pages were not looked at, chromium is missing"; \
+	else CHROMIUM="$(browser)" node tools/web_check.mjs $(PAGES); fi
 
 lock: .venv ## resolve the locks again (UPGRADE=--upgrade moves every pin)
 	$(lock) --extra dev pyproject.toml -o requirements.lock

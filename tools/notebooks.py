@@ -32,7 +32,7 @@ TIMEOUT = 120  # seconds for one cell
 AT_ONCE = 2  # kernels at a time: the machines we promise for have two cores
 KEPT = 4  # runs kept per notebook, so that going back to another branch costs nothing
 IGNORED = {"_build", "__pycache__", ".ipynb_checkpoints", ".DS_Store"}
-STAGED = ("_config.yml", "_toc.yml", "requirements.lock", "book", "data")
+STAGED = ("_config.yml", "_toc.yml", "requirements.lock", "book", "data", "src/evalkit/show/fonts")
 SHAPES_EVERY_PAGE = ("_config.yml", "_toc.yml", "requirements.lock", "book/_ext/")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
