@@ -26,7 +26,8 @@ class Case:
     periods cancel. ``degree`` is the power of c by which theta grows when the outcome is multiplied
     by c (one number, or one per coordinate). ``block`` gives rows to which c is added and what
     that does to theta: ``(panel, estimate) -> (direction (n,), shift (k,))``; None if the law has
-    no such form. ``linear`` says that ``weights.T @ y == theta``; ``design``, that CR2 and CR3 exist.
+    no such form. ``linear`` says that ``weights.T @ y == theta``; ``design``, that CR2 and CR3
+    exist.
     """
 
     name: str
