@@ -44,5 +44,6 @@ def find_by_tail(
 
 
 def setup(app: Sphinx) -> None:
+    app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", separate_entries, priority=400)
     app.connect("missing-reference", find_by_tail)

@@ -8,11 +8,12 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-import evalkit
 from docutils import nodes
 from docutils.nodes import Node
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+import evalkit
 
 from . import register, store, tables, tiers
 
