@@ -250,8 +250,10 @@ def save(project: Project) -> None:
 
 def compare(project: Project, rerun: Path) -> None:
     """Refuse a re-run whose results are not the committed ones."""
-    if found := list(differences(tree(rerun), tree(project.results))):
+    expected = tree(project.results)
+    if found := list(differences(tree(rerun), expected)):
         raise NotebookError("re-executed results are not as committed:\n" + "\n".join(found))
+    print(f"evalkit: {len(expected)} files of results are as committed")
 
 
 def prove(project: Project) -> None:
