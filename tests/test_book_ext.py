@@ -19,7 +19,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTENSION = ROOT / "book" / "_ext"
-FONT = ROOT / "src" / "evalkit" / "show" / "fonts" / "EvalkitSansSC.otf"
+FONTS = ROOT / "src" / "evalkit" / "show" / "fonts"
+FACES = ("EvalkitSansSC.otf", "EvalkitSansSC-Bold.otf")
 HAN = re.compile(r"[\u3400-\u9fff]")
 PACKAGE_WEIGHT = 1_000_000  # bytes: the font is a small part of an installed package
 
@@ -329,25 +330,31 @@ def characters_wanted() -> set[str]:
     return set(HAN.findall("".join(texts)))
 
 
-def test_the_font_has_every_character_of_the_glossary_and_the_measures() -> None:
+@pytest.mark.parametrize("face", FACES)
+def test_the_font_has_every_character_of_the_glossary_and_the_measures(face: str) -> None:
     ttf = pytest.importorskip("fontTools.ttLib")
-    font = ttf.TTFont(FONT)
+    font = ttf.TTFont(FONTS / face)
     has = font.getBestCmap()
     assert not {c for c in characters_wanted() if ord(c) not in has}
     assert not {c for c in "θψΔ−±×≤≥–—“”‘’·％（），。" if ord(c) not in has}
     assert font["name"].getDebugName(1) == "Evalkit Sans SC"
-    assert FONT.stat().st_size < PACKAGE_WEIGHT
-    assert "SIL OPEN FONT LICENSE" in (FONT.parent / "OFL.txt").read_text(encoding="utf-8")
+    assert (FONTS / face).stat().st_size < PACKAGE_WEIGHT
+    assert "SIL OPEN FONT LICENSE" in (FONTS / "OFL.txt").read_text(encoding="utf-8")
 
 
-def test_figures_draw_chinese_without_a_missing_glyph(tmp_path: Path) -> None:
+def test_figures_draw_chinese_in_both_weights(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     from matplotlib import font_manager
     from matplotlib.figure import Figure
 
-    font_manager.fontManager.addfont(str(FONT))
-    with matplotlib.rc_context({"font.family": "Evalkit Sans SC"}):
+    for face in FACES:
+        font_manager.fontManager.addfont(str(FONTS / face))
+    with matplotlib.rc_context({"font.family": "Evalkit Sans SC"}), caplog.at_level("WARNING"):
         figure = Figure()
-        figure.suptitle("生均公用经费 per-pupil funding: θ = −0.77")
+        figure.suptitle("生均公用经费 per-pupil funding: θ = −0.77", fontweight="bold")
+        figure.text(0.1, 0.1, "县管校聘")
         figure.savefig(tmp_path / "figure.png")  # a missing glyph is a warning, and so an error
+    assert caplog.text == ""
     assert (tmp_path / "figure.png").stat().st_size > 0

@@ -36,7 +36,7 @@ PACKAGES = (
     "ipykernel",
     "nbclient",
 )
-FONT = "show/fonts/EvalkitSansSC.otf"
+FONTS = ("show/fonts/EvalkitSansSC.otf", "show/fonts/EvalkitSansSC-Bold.otf")
 
 
 def sha256(path: Path) -> str:
@@ -94,7 +94,8 @@ class Status(SphinxDirective):
 
     def files(self, root: Path) -> Node:
         package = Path(evalkit.__file__).parent
-        found = {"requirements.lock": root / "requirements.lock", f"evalkit/{FONT}": package / FONT}
+        found = {"requirements.lock": root / "requirements.lock"}
+        found.update({f"evalkit/{name}": package / name for name in FONTS})
         rows = [
             (tables.code(name), tables.code(sha256(path)))
             for name, path in found.items()
