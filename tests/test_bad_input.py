@@ -100,7 +100,8 @@ DOOR = {
     "minus infinity for never": (
         frame(start=[2002.0] * 3 + [-np.inf] * 6), {}, ["'start'", "unit b"]),
     "text adoption among numeric periods": (
-        frame(start=["2002"] * 3 + [None] * 6), {}, ["'start'", "row 1", "'2002'", "periods", "empty for never"]),
+        frame(start=["2002"] * 3 + [None] * 6), {},
+        ["'start'", "row 1", "'2002'", "periods", "empty for never"]),
     "a unit in two clusters": (
         frame(**put("district", 6, "s")), {},
         ["'district'", "unit b", "n", "row 4", "s", "row 6", "one cluster"]),
@@ -472,6 +473,19 @@ def test_all_broken_rules_are_listed_at_once():
         assert word in text
     assert "1850" in text
     assert len(refused.value.failures) >= 8
+
+
+def test_a_pattern_must_match_the_whole_text():
+    three = Contract("t", "T", ["code"], {"code": Column("text", "code", pattern=r"\d{3}")})
+    assert len(ek.load(pd.DataFrame({"code": ["123"]}), three)) == 1
+    with pytest.raises(ContractError, match="row 1 holds 1234"):
+        ek.load(pd.DataFrame({"code": ["1234"]}), three)
+
+
+def test_rows_are_counted_from_one_whatever_the_index():
+    data = table(rate=[50, 60, 170]).set_index(np.array([7, 7, 7]))
+    with pytest.raises(ContractError, match="row 3 holds 170"):
+        ek.load(data, TOWNS)
 
 
 def test_many_broken_cells_of_one_rule_are_one_line():
