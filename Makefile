@@ -35,6 +35,7 @@ book: .venv ## execute the notebooks and build the book: book/_build/html/index.
 	@$(py) tools/notebooks.py stage
 	@.venv/bin/jupyter-book build book/_build/stage --path-output book -W -n --keep-going --quiet \
 		|| { rm -rf book/_build/.doctrees; echo "evalkit: the book was not built; see above" >&2; exit 1; }
+	@$(py) -m pytest -q tests/test_html.py
 	@echo "The book: file://$(CURDIR)/book/_build/html/index.html"
 
 test: .venv lint ## every check: style, types, floors, unit tests, laws, doctests, notebooks
