@@ -67,7 +67,8 @@ def test_estimating_and_judging_loads_no_heavy_package():
         "                            provenance='synthetic')\n"
         "ek.infer(ek.did.two_way(panel), band=True, vcov='CR2')\n"
     )
-    assert run(f"{code}print([m for m in {HEAVY} if m in sys.modules])") == "[]"
+    beyond = [package for package in HEAVY if package != "pandas"]  # frames live at the door
+    assert run(f"{code}print([m for m in {beyond} if m in sys.modules])") == "[]"
 
 
 def test_the_cost_of_the_import_is_reported(record_property):

@@ -191,3 +191,9 @@ def test_crossing_partitions_leaves_no_gaps():
     codes = cross([np.array([0, 2, 2, 0]), np.array([1, 1, 0, 1])])
     assert sorted(set(codes.tolist())) == [0, 1, 2]
     assert codes[0] == codes[3]
+
+
+def test_cutting_every_row_is_refused():
+    panel = RECIPES["balanced"].panel()
+    with pytest.raises(PanelError, match="no row"):
+        panel.where(np.zeros(len(panel.y), bool))

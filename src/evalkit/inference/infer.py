@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Vcov: TypeAlias = Literal["CR0", "CR1", "CR1S", "CR2", "CR3"]
 FEW = 10  # clusters below which a clustered standard error is in doubt
-POINTS = 2**13  # lattice points behind a simultaneous critical value
+POINTS, KOROBOV = 8191, 2134  # lattice of least P2 error, 24 dimensions, weights 1/j^2
 EXACT = 1e-9  # where the search for a critical value stops
 SINGULAR = 1e-10  # variance left to a coordinate below which it depends on the others
 
@@ -262,7 +262,8 @@ def sup_t(covariance: Matrix, level: float, dof: float = np.inf) -> float:
     """Critical value ``c`` with ``P(max_j |t_j| <= c) = level`` for a joint normal or t.
 
     The probability is Genz's sequentially conditioned integral over a fixed lattice, so the value
-    is the same on every machine and every run, to about five digits. Cost: ``POINTS`` x k^2.
+    is the same on every run; it is exact for independent coordinates and good to about 0.005 for
+    twenty dependent ones. Cost: ``POINTS`` x k^2.
 
     References
     ----------
@@ -296,7 +297,7 @@ def _inside(root: Matrix, points: Matrix, crit: float, dof: float) -> float:
 
     width = np.full(len(points), crit)
     if np.isfinite(dof):
-        width *= np.sqrt(chdtri(dof, 1 - points[:, -1]) / dof)
+        width *= np.sqrt(chdtri(dof, points[:, 0]) / dof)
     probability = np.ones(len(points))
     drawn = np.zeros((len(points), root.shape[1]))
     free = 0
@@ -309,7 +310,7 @@ def _inside(root: Matrix, points: Matrix, crit: float, dof: float) -> float:
         below, above = ndtr((-width - shift) / own), ndtr((width - shift) / own)
         probability *= above - below
         drawn[:, free] = ndtri(
-            np.clip(below + points[:, free] * (above - below), 1e-300, 1 - 1e-16)
+            np.clip(below + points[:, free + 1] * (above - below), 1e-300, 1 - 1e-16)
         )
         free += 1
     return float(probability.mean())
@@ -322,10 +323,9 @@ def _cholesky(correlation: Matrix) -> Matrix:
     pivots: list[int] = []
     for j in range(k):
         free = len(pivots)
-        for i in range(free):
-            root[j, i] = (correlation[j, pivots[i]] - root[j, :i] @ root[pivots[i], :i]) / root[
-                pivots[i], i
-            ]
+        for i, pivot in enumerate(pivots):
+            known = root[j, :i] @ root[pivot, :i]
+            root[j, i] = (correlation[j, pivot] - known) / root[pivot, i]
         rest = correlation[j, j] - root[j, :free] @ root[j, :free]
         if rest > SINGULAR:
             root[j, free] = np.sqrt(rest)
@@ -334,21 +334,11 @@ def _cholesky(correlation: Matrix) -> Matrix:
 
 
 def _lattice(dimensions: int) -> Matrix:
-    """Richtmyer's lattice, folded (the tent map) so that smooth integrands converge faster."""
-    steps = np.arange(1, POINTS + 1)[:, None]
-    uniform = (steps * np.sqrt(_primes(dimensions))) % 1.0
+    """Korobov's lattice, folded (the tent map) so that smooth integrands converge faster."""
+    generator = np.array([pow(KOROBOV, j, POINTS) for j in range(dimensions)])
+    uniform = (np.arange(POINTS)[:, None] * generator % POINTS + 0.5) / POINTS
     folded: Matrix = np.clip(np.abs(2 * uniform - 1), 1e-12, 1 - 1e-12)
     return folded
-
-
-def _primes(count: int) -> Vector:
-    found: list[int] = []
-    candidate = 2
-    while len(found) < count:
-        if all(candidate % prime for prime in found):
-            found.append(candidate)
-        candidate += 1
-    return np.array(found, float)
 
 
 def _clusters(estimate: Estimate) -> int:
