@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Codes, Flags, Groups, Labels, Matrix, Vector, encode, frozen
 from evalkit.core.errors import CombinationError, some
 from evalkit.core.labels import Index, Key
 from evalkit.core.provenance import Provenance, combine
@@ -37,6 +37,10 @@ class Leverage(Protocol):
 
     def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
         """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
+        ...
+
+    def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
+        """True ``(k,)`` for combinations that some cluster identifies alone."""
         ...
 
     def weights(self) -> Matrix:
