@@ -82,9 +82,11 @@ class Absorber:
         )
         joint = (first.T @ weighted).tocsr()
         mass = self.largest.sum(self.weight)
-        normal = (dummies.T @ weighted - joint.T @ joint.multiply(1 / mass[:, None])).toarray()
-        scale = max(float(np.diag(normal).max()), 1e-300)
-        factor, pivots, rank, _ = dpstrf(normal, tol=size * 1e-13 * scale, lower=1)
+        own = dummies.T @ weighted
+        normal = (own - joint.T @ joint.multiply(1 / mass[:, None])).toarray()
+        # Relative to the counts before the largest effect is taken out: nested, none is left.
+        tolerance = size * 1e-13 * float(own.diagonal().max())
+        factor, pivots, rank, _ = dpstrf(normal, tol=tolerance, lower=1)
         return np.tril(factor)[:rank, :rank], pivots[:rank].astype(np.intp) - 1
 
     @cached_property
