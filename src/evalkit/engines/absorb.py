@@ -86,6 +86,8 @@ class Absorber:
         normal = (own - joint.T @ joint.multiply(1 / mass[:, None])).toarray()
         # Relative to the counts before the largest effect is taken out: nested, none is left.
         tolerance = size * 1e-13 * float(own.diagonal().max())
+        if np.diag(normal).max() <= tolerance:  # dpstrf would take the first pivot unasked
+            return np.zeros((0, 0)), np.zeros(0, np.intp)
         factor, pivots, rank, _ = dpstrf(normal, tol=tolerance, lower=1)
         return np.tril(factor)[:rank, :rank], pivots[:rank].astype(np.intp) - 1
 
