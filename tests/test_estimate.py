@@ -234,11 +234,11 @@ def test_a_difference_says_what_it_is_of():
     "change",
     [
         {"theta": np.zeros(3)},
-        {"psi": np.zeros((50, 3))},
+        {"scores": np.zeros((50, 3))},
         {"units": np.arange(49)},
         {"cluster": np.arange(51)},
         {"index": Index.flat("term", ["a"])},
-        {"psi": np.zeros(50)},
+        {"scores": np.zeros(50)},
     ],
     ids=lambda change: next(iter(change)),
 )

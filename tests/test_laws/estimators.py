@@ -15,6 +15,7 @@ from panels import START
 
 ALL = ("balanced", "text", "unbalanced", "clustered", "weighted", "unit_weighted", "staggered")
 PLAIN = ("balanced", "text", "clustered", "unit_weighted")
+STAGED = ("balanced", "clustered", "unit_weighted", "staggered")
 VARIANT = ("balanced", "weighted", "staggered")  # enough for another form of the same design
 BOTH = ("unit", "time")
 
@@ -46,6 +47,11 @@ def treated(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     events = estimate.index.keys
     return panel.treated, np.array([float(key[0] == "treated x post" or (
         not isinstance(key[0], str) and key[0] >= 0)) for key in events])  # fmt: skip
+
+
+def staged(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to treated rows moves cells after adoption by c and placebo cells not at all."""
+    return panel.treated, np.array([float(time >= cohort) for cohort, time in estimate.index.keys])
 
 
 def dosed(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
@@ -112,6 +118,18 @@ CASES = [
     Case("event study", lambda p: ek.did.event_study(p), block=treated),
     Case("event study with controls", lambda p: ek.did.event_study(p, covariates=["x"]),
          VARIANT, block=treated),
+    Case("group-time", lambda p: ek.did.callaway_santanna(p), STAGED, design=False, block=staged),
+    Case("group-time, not yet", lambda p: ek.did.callaway_santanna(p, control="not_yet"), STAGED,
+         design=False, block=staged),
+    Case("group-time, covariates", lambda p: ek.did.callaway_santanna(p, covariates=["base"]),
+         STAGED, linear=False, design=False, block=staged),
+    Case("imputation", lambda p: ek.did.imputation(p), STAGED, design=False, block=staged),
+    Case("imputation with gaps", lambda p: ek.did.imputation(p), ("unbalanced", "weighted"),
+         linear=False, design=False, block=staged),
+    Case("sun-abraham", lambda p: ek.did.sun_abraham(p), block=staged),
+    Case("extended two-way", lambda p: ek.did.extended_two_way(p), block=staged),
+    Case("extended two-way, covariates", lambda p: ek.did.extended_two_way(p, baseline=["base"]),
+         VARIANT, linear=False, design=False, block=staged),
     Case("dose event study", lambda p: ek.did.dose_event_study(p, reference=START - 1),
          block=dosed),
     Case("dose event study county by year",

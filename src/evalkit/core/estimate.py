@@ -118,6 +118,8 @@ class Estimate:
 
     def __post_init__(self) -> None:
         if not isinstance(self.scores, Scores):
+            if np.ndim(self.scores) != 2:
+                raise CombinationError(f"psi must be a matrix (N, k), got {np.shape(self.scores)}")
             object.__setattr__(self, "scores", Scores.dense(self.scores))
         n, k = self.scores.shape
         if self.theta.shape != (k,) or len(self.index) != k:
@@ -204,6 +206,9 @@ class Estimate:
 
     def ratio(self, numerator: Key, denominator: Key, name: str) -> Estimate:
         """``theta[numerator] / theta[denominator]`` to first order (the Wald ratio)."""
+        unknown = [key for key in (numerator, denominator) if key not in self.index.keys]
+        if unknown:
+            raise CombinationError(f"no coordinate {some(unknown)}; there are {self.index.keys}")
         top, bottom = (self.index.keys.index(key) for key in (numerator, denominator))
         if self.theta[bottom] == 0:
             raise CombinationError(f"the denominator {denominator} is exactly zero")
@@ -296,6 +301,8 @@ def align(*estimates: Estimate) -> tuple[Labels, Labels, list[Matrix]]:
         psi = np.zeros((len(units), len(estimate)))
         psi[at] = estimate.psi
         out.append(psi)
+    if len({estimate.cluster.dtype.kind for estimate in estimates} - {"u"}) > 1:
+        raise CombinationError("the estimates label clusters by different types; use the same ids")
     return units, np.array(cluster.tolist()), out
 
 

@@ -111,6 +111,8 @@ def dose_response(
         With a dose.
     start : period
         First period under the reform.
+    absorb, covariates, by_time
+        As in :func:`two_way`.
 
     Returns
     -------
@@ -170,6 +172,8 @@ def dose_iv(
         Covariate that the dose moves.
     start : period
         First period under the reform.
+    absorb, covariates, by_time
+        As in :func:`two_way`.
 
     Returns
     -------

@@ -76,6 +76,7 @@ def show(
             f"figure {name!r} needs an alt text that states the finding and a caption"
         )
     book = register.current()
+    book.book("figure", name)
     tier = combine(provenance or book.provenance, book.provenance)
     stamp(figure, tier)
     path = book.folder / "figures" / f"{book.chapter}.{name}.csv"
