@@ -5,7 +5,7 @@ Not for uncertainty: standard errors, intervals and tests are made in ``evalkit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -189,6 +189,10 @@ class Estimate:
             mass=None if self.mass is None else self.mass.take(positions),
         )
 
+    def relabel(self, index: Index) -> Estimate:
+        """The same coordinates under other names."""
+        return replace(self, index=index, mass=None)
+
     def contrast(self, matrix: Any, index: Index | Sequence[str], estimand: str = "") -> Estimate:
         """Linear combinations ``matrix @ theta`` with ``matrix`` ``(m, k)`` and ``m`` names."""
         lin = np.atleast_2d(np.asarray(matrix, float))
@@ -310,12 +314,16 @@ def _joined(estimates: Sequence[Estimate], estimand: str) -> Meta:
     metas = [estimate.meta for estimate in estimates]
     return Meta(
         estimand=estimand,
-        method=" and ".join(dict.fromkeys(meta.method for meta in metas)),
-        outcome=" and ".join(dict.fromkeys(meta.outcome for meta in metas)),
+        method=_once(meta.method for meta in metas),
+        outcome=_once(meta.outcome for meta in metas),
         n_obs=max(meta.n_obs for meta in metas),
         provenance=combine(*(meta.provenance for meta in metas)),
         notes=tuple(dict.fromkeys(note for meta in metas for note in meta.notes)),
     )
+
+
+def _once(texts: Iterable[str]) -> str:
+    return " and ".join(dict.fromkeys(part for text in texts for part in text.split(" and ")))
 
 
 def _shared(a: Estimate, b: Estimate) -> bool:

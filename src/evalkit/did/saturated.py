@@ -203,7 +203,8 @@ class _CohortMean:
 
     def contributions(self, cohort: float) -> Vector:
         """Contributions ``(N,)`` to the mean of one cohort."""
-        return self.share * self.centred * (self.cohort == cohort)
+        out: Vector = self.share * self.centred * (self.cohort == cohort)
+        return out
 
 
 def _shares(panel: Panel, index: Index) -> Estimate:
