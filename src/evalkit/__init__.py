@@ -31,6 +31,7 @@ _DOORS = {
     "bootstrap": "evalkit.inference.resample",
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
+    "compare": "evalkit.inference.compare",
     "infer": "evalkit.inference.infer",
     "jackknife": "evalkit.inference.resample",
     "load": "evalkit.data.contract",
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from evalkit.data.contract import load as load
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
+    from evalkit.inference.compare import compare as compare
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.infer import wald as wald

@@ -5,13 +5,13 @@ Not for uncertainty: standard errors, intervals and tests are made in ``evalkit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Codes, Flags, Labels, Matrix, Vector, encode, frozen
 from evalkit.core.errors import CombinationError, some
 from evalkit.core.labels import Index, Key
 from evalkit.core.provenance import Provenance, combine
@@ -46,6 +46,10 @@ class Leverage(Linear, Protocol):
 
     def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
         """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
+        ...
+
+    def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
+        """True ``(k,)`` for combinations that some cluster identifies alone."""
         ...
 
 
@@ -114,6 +118,8 @@ class Estimate:
 
     def __post_init__(self) -> None:
         if not isinstance(self.scores, Scores):
+            if np.ndim(self.scores) != 2:
+                raise CombinationError(f"psi must be a matrix (N, k), got {np.shape(self.scores)}")
             object.__setattr__(self, "scores", Scores.dense(self.scores))
         n, k = self.scores.shape
         if self.theta.shape != (k,) or len(self.index) != k:
@@ -183,6 +189,10 @@ class Estimate:
             mass=None if self.mass is None else self.mass.take(positions),
         )
 
+    def relabel(self, index: Index) -> Estimate:
+        """The same coordinates under other names."""
+        return replace(self, index=index, mass=None)
+
     def contrast(self, matrix: Any, index: Index | Sequence[str], estimand: str = "") -> Estimate:
         """Linear combinations ``matrix @ theta`` with ``matrix`` ``(m, k)`` and ``m`` names."""
         lin = np.atleast_2d(np.asarray(matrix, float))
@@ -200,6 +210,9 @@ class Estimate:
 
     def ratio(self, numerator: Key, denominator: Key, name: str) -> Estimate:
         """``theta[numerator] / theta[denominator]`` to first order (the Wald ratio)."""
+        unknown = [key for key in (numerator, denominator) if key not in self.index.keys]
+        if unknown:
+            raise CombinationError(f"no coordinate {some(unknown)}; there are {self.index.keys}")
         top, bottom = (self.index.keys.index(key) for key in (numerator, denominator))
         if self.theta[bottom] == 0:
             raise CombinationError(f"the denominator {denominator} is exactly zero")
@@ -292,6 +305,8 @@ def align(*estimates: Estimate) -> tuple[Labels, Labels, list[Matrix]]:
         psi = np.zeros((len(units), len(estimate)))
         psi[at] = estimate.psi
         out.append(psi)
+    if len({estimate.cluster.dtype.kind for estimate in estimates} - {"u"}) > 1:
+        raise CombinationError("the estimates label clusters by different types; use the same ids")
     return units, np.array(cluster.tolist()), out
 
 
@@ -299,12 +314,16 @@ def _joined(estimates: Sequence[Estimate], estimand: str) -> Meta:
     metas = [estimate.meta for estimate in estimates]
     return Meta(
         estimand=estimand,
-        method=" and ".join(dict.fromkeys(meta.method for meta in metas)),
-        outcome=" and ".join(dict.fromkeys(meta.outcome for meta in metas)),
+        method=_once(meta.method for meta in metas),
+        outcome=_once(meta.outcome for meta in metas),
         n_obs=max(meta.n_obs for meta in metas),
         provenance=combine(*(meta.provenance for meta in metas)),
         notes=tuple(dict.fromkeys(note for meta in metas for note in meta.notes)),
     )
+
+
+def _once(texts: Iterable[str]) -> str:
+    return " and ".join(dict.fromkeys(part for text in texts for part in text.split(" and ")))
 
 
 def _shared(a: Estimate, b: Estimate) -> bool:

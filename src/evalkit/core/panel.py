@@ -19,6 +19,7 @@ from evalkit.core.door import (
     compact,
     refuse_duplicates,
     refuse_outside,
+    refuse_text_or_repeats,
     refuse_weights,
 )
 from evalkit.core.errors import PanelError, check_option, some
@@ -144,6 +145,8 @@ class Panel:
         Panel 'score' (synthetic): 4 rows, 2 units x 2 periods, balanced; 1 treated in 1 cohort
         """
         check_option("provenance", provenance, TIERS)
+        for option, listed in (("covariates", covariates), ("categories", categories)):
+            refuse_text_or_repeats(option, listed)
         door = Door(frame)
         numeric = [outcome, *covariates, *([dose] if dose else []), *([weight] if weight else [])]
         grouping = [unit, time, *([cluster] if cluster else []), *categories]
@@ -269,6 +272,8 @@ class Panel:
 
     def where(self, rows: Labels) -> Panel:
         """The panel of the rows ``(n,)`` that are True; labels keep their meaning."""
+        if not np.any(rows):
+            raise PanelError("no row is left; keep at least one")
         units = np.unique(self.unit[rows])
         times = np.unique(self.time[rows])
         return replace(
@@ -298,7 +303,13 @@ class Panel:
 
     def with_outcome(self, y: Vector, outcome: str | None = None) -> Panel:
         """The same panel with another outcome ``(n,)``."""
-        return replace(self, y=np.asarray(y, float), outcome=outcome or self.outcome)
+        values = np.asarray(y, float)
+        if values.shape != self.y.shape or not np.isfinite(values).all():
+            raise PanelError(
+                f"the outcome must hold {len(self.y)} finite numbers, one per row of the panel; "
+                f"got shape {values.shape}"
+            )
+        return replace(self, y=values, outcome=outcome or self.outcome)
 
     def __repr__(self) -> str:
         cohorts = self.cohort[np.isfinite(self.cohort)]

@@ -96,7 +96,8 @@ def extended_two_way(
     **Estimator.** :math:`Y_{it}=\alpha_i+\lambda_t+\sum_g\sum_{t\ge g}\tau_{gt}D_{gt}
     +\sum_t x_i'\beta_t+\sum_{gt}D_{gt}(x_i-\bar x_g)'\rho_{gt}+\varepsilon_{it}`.
     Without covariates it equals :func:`imputation` on balanced panels.
-    **Contribution.** That of :func:`regression`, with :math:`\bar x_g` taken as given.
+    **Contribution.** That of :func:`regression`, plus :math:`\hat\rho_{gt}` times that of
+    :math:`\bar x_g`.
     **Reference.** Wooldridge (2025), Empirical Economics; section 6.
     **Checked against.** R etwfe (printed digits), see ``tests/test_goldens_did.py``.
     **Fails when.** A period has no untreated unit: its cells are left out and named.
@@ -159,35 +160,51 @@ def _saturated(
         axis=1,
     )
     index = Index(("cohort", "time"), tuple((plain(g), plain(t)) for g, t in pairs))
-    moderators = []
-    for name in baseline:
-        value = panel.column(name)
-        centred = value - _cohort_mean(panel, value)[panel.unit]
-        moderators.append(dummies * centred[:, None])
-    everything = np.hstack([dummies, *moderators])
+    means = [_CohortMean(panel, panel.column(name)) for name in baseline]
+    moderators = [dummies * mean.centred[panel.unit, None] for mean in means]
     names = [*index.keys, *((name, *key) for name in baseline for key in index.keys)]
-    out = fit_design(
+    fit = fit_design(
         panel,
-        everything,
+        np.hstack([dummies, *moderators]),
         Index.flat("term", names),
         estimand="ATT(g, t)",
         method=method,
         absorb=absorb,
         covariates=covariates,
         by_time=baseline,
-    ).take(list(range(len(pairs))))
-    return replace(out, index=index, mass=_shares(panel, index))
+    )
+    k = len(pairs)
+    out = replace(fit.take(list(range(k))), index=index, mass=_shares(panel, index))
+    if not means:
+        return out
+    # The effect is taken at the cohort's mean covariate, which is itself estimated.
+    psi = out.psi.copy()
+    for at, mean in enumerate(means, start=1):
+        slope = fit.theta[at * k : (at + 1) * k]
+        for column, g in enumerate(index.level("cohort")):
+            psi[:, column] += slope[column] * mean.contributions(float(g))
+    return replace(out, scores=Scores.dense(psi), origin=None, combination=None)
 
 
-def _cohort_mean(panel: Panel, value: Vector) -> Vector:
-    """Mean over units of the unit's first value, by cohort; given back per unit ``(N,)``."""
-    first = np.unique(panel.unit, return_index=True)[1]
-    if (value != value[first][panel.unit]).any():
-        raise OptionError("a baseline covariate changes within units; it must be constant")
-    codes, labels = encode(panel.cohort)
-    groups = Groups(codes, len(labels))
-    weight = panel.weight[first]
-    return (groups.sum(weight * value[first]) / groups.sum(weight))[codes]
+class _CohortMean:
+    """Mean of a unit covariate by cohort: each unit's deviation and contribution."""
+
+    def __init__(self, panel: Panel, value: Vector) -> None:
+        first = np.unique(panel.unit, return_index=True)[1]
+        if (value != value[first][panel.unit]).any():
+            raise OptionError("a baseline covariate changes within units; it must be constant")
+        codes, labels = encode(panel.cohort)
+        groups = Groups(codes, len(labels))
+        weight = panel.weight[first]
+        mass = groups.sum(weight)
+        self.cohort = panel.cohort
+        self.centred = value[first] - (groups.sum(weight * value[first]) / mass)[codes]
+        self.share = weight / mass[codes]
+
+    def contributions(self, cohort: float) -> Vector:
+        """Contributions ``(N,)`` to the mean of one cohort."""
+        out: Vector = self.share * self.centred * (self.cohort == cohort)
+        return out
 
 
 def _shares(panel: Panel, index: Index) -> Estimate:

@@ -62,7 +62,7 @@ def aggregate(
     (1,)
     """
     levels = (by,) if isinstance(by, str) else tuple(by)
-    staggered = {"cohort", "time"} <= set(estimate.index.levels)
+    staggered = estimate.mass is not None and {"cohort", "time"} <= set(estimate.index.levels)
     if staggered and "event" not in levels:
         estimate = _after(estimate)
     columns = [_level(estimate, level, staggered) for level in levels]
@@ -72,7 +72,7 @@ def aggregate(
     given = _given(estimate, weights)
     matrix = member * given
     totals = matrix.sum(axis=1, keepdims=True)
-    if (given < 0).any() or (totals <= 0).any():
+    if not (given >= 0).all() or not (totals > 0).all():
         raise OptionError("weights must be non-negative, with a positive sum in every group")
     share = matrix / totals
     index = Index(levels or ("term",), tuple(order))

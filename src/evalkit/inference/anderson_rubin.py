@@ -92,7 +92,8 @@ def anderson_rubin(
     b = -2 * (r * f - crit**2 * v[top, bottom])
     c = r**2 - crit**2 * v[top, top]
     intervals = _below_zero(float(a), float(b), float(c))
-    return RatioSet(float(r / f), intervals, level, float(f**2 / v[bottom, bottom]))
+    ratio = float(r / f) if f else float("nan")
+    return RatioSet(ratio, intervals, level, float(f**2 / v[bottom, bottom]))
 
 
 def _below_zero(a: float, b: float, c: float) -> tuple[tuple[float, float], ...]:

@@ -15,17 +15,19 @@ from evalkit.core.errors import (
     IdentificationError,
     OptionError,
     check_option,
+    some,
 )
 from evalkit.core.estimate import Estimate, Meta
 from evalkit.core.labels import Index, Key
 from evalkit.core.provenance import Provenance
+from evalkit.inference.band import sup_t
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Vcov: TypeAlias = Literal["CR0", "CR1", "CR1S", "CR2", "CR3"]
 FEW = 10  # clusters below which a clustered standard error is in doubt
-POINTS = 2**16  # lattice points behind a simultaneous critical value
+ROUNDING = 1e-13  # an error this small beside its estimate is rounding, not precision
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +186,8 @@ def infer(
     low, high, value = None, None, None
     if band:
         value = sup_t(covariance, level, float(np.min(dof)))
-        low, high = estimate.theta - value * error, estimate.theta + value * error
+        low = frozen(estimate.theta - value * error)
+        high = frozen(estimate.theta + value * error)
     return Inference(
         estimate=estimate.theta,
         std_error=frozen(error),
@@ -255,44 +258,6 @@ def wald(estimate: Estimate, *, vcov: Vcov = "CR1") -> Wald:
     return Wald(statistic, k, dof, float(fdtrc(k, dof, statistic / k)))
 
 
-def sup_t(covariance: Matrix, level: float, dof: float = np.inf) -> float:
-    """Critical value ``c`` with ``P(max_j |t_j| <= c) = level`` for a joint normal or t.
-
-    The probability is taken over a fixed lattice (Richtmyer's rule, both signs), so the value
-    is the same on every machine and every run. Cost: ``POINTS`` x k^2.
-    """
-    from scipy.special import chdtri, ndtri
-
-    scale = np.sqrt(np.diag(covariance))
-    used = scale > 0
-    if not used.any():
-        raise IdentificationError("every standard error is zero; a band has no meaning")
-    correlation = covariance[np.ix_(used, used)] / np.outer(scale[used], scale[used])
-    value, vectors = np.linalg.eigh(correlation)
-    keep = value > 1e-12 * value.max()
-    root = vectors[:, keep] * np.sqrt(value[keep])
-    steps = np.arange(1, POINTS + 1)
-    generators = np.sqrt(_primes(root.shape[1] + 1))
-    normal = np.stack(
-        [ndtri((steps * alpha + 0.5 / POINTS) % 1.0) for alpha in generators[:-1]], axis=1
-    )
-    largest = np.abs(normal @ root.T).max(axis=1)
-    if np.isfinite(dof):
-        chi2 = chdtri(dof, (steps * generators[-1]) % 1.0)
-        largest = largest * np.sqrt(dof / chi2)
-    return float(np.quantile(largest, level))
-
-
-def _primes(count: int) -> Vector:
-    found: list[int] = []
-    candidate = 2
-    while len(found) < count:
-        if all(candidate % prime for prime in found):
-            found.append(candidate)
-        candidate += 1
-    return np.array(found, float)
-
-
 def _clusters(estimate: Estimate) -> int:
     clusters = estimate.n_clusters
     if clusters < 2:
@@ -324,8 +289,22 @@ def _covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, 
     codes, _ = encode(estimate.cluster)
     if vcov == "CR1S":
         n, parameters = estimate.leverage.degrees(codes)
+        if n <= parameters:
+            raise IdentificationError(
+                f"{n} rows and {parameters} parameters leave no degrees of freedom for CR1S; "
+                "use CR1, or a smaller design"
+            )
         scale = clusters / (clusters - 1) * (n - 1) / (n - parameters)
         return scale * estimate.vcov(), np.full(k, clusters - 1.0)
+    alone = estimate.leverage.identified_by_one(codes, estimate.combination)
+    if alone.any():
+        keys = [key for key, one in zip(estimate.index.keys, alone, strict=True) if one]
+        warnings.warn(
+            f"a single cluster identifies {some(' '.join(map(str, key)) for key in keys)}: its own "
+            "error cannot be seen in the residuals. Use randomisation inference.",
+            DoubtWarning,
+            stacklevel=3,
+        )
     s = estimate.leverage.adjusted(vcov, codes) @ estimate.combination
     return s.T @ s, estimate.leverage.satterthwaite(vcov, codes, estimate.combination)
 
@@ -334,7 +313,7 @@ def _t_test(theta: Vector, error: Vector, dof: Vector) -> tuple[Vector, Vector]:
     from scipy.special import ndtr, stdtr
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.where(error > 0, theta / error, np.nan)
+        statistic = np.where(error > ROUNDING * np.abs(theta), theta / error, np.nan)
     tail = np.where(np.isinf(dof), ndtr(-np.abs(statistic)), stdtr(dof, -np.abs(statistic)))
     return statistic, 2 * tail
 

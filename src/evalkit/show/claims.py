@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -86,6 +87,8 @@ def claim(
     Claim
     """
     book = register.current()
+    if not key.isidentifier() or not key.isascii():
+        raise OptionError(f"claim key {key!r} must be letters, digits and underscores")
     tier = provenance or book.provenance
     error: dict[str, Any] = {}
     if isinstance(value, Estimate):
@@ -103,6 +106,8 @@ def claim(
             "interval_display": f"{number(low, digits)} to {number(high, digits)}",
         }
         value = float(value.estimate[0])
+    if not math.isfinite(value):
+        raise OptionError(f"claim {key!r} is {value}; a claim is a finite number")
     made = Claim(
         key=key,
         value=float(value),

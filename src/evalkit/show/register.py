@@ -31,12 +31,16 @@ class Register:
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, kind: str, name: str, entry: dict[str, Any]) -> None:
-        """Record an entry under a name that is new to the chapter."""
+    def book(self, kind: str, name: str) -> dict[str, dict[str, Any]]:
+        """The claims or figures; refuse a name that the chapter has used."""
         book = self.claims if kind == "claim" else self.figures
         if name in book:
             raise RegisterError(f"{kind} {name!r} is made twice in chapter {self.chapter!r}")
-        book[name] = entry
+        return book
+
+    def add(self, kind: str, name: str, entry: dict[str, Any]) -> None:
+        """Record an entry under a name that is new to the chapter."""
+        self.book(kind, name)[name] = entry
         self.write()
 
     def write(self) -> None:
