@@ -5,6 +5,7 @@ from evalkit.did.dose import dose_event_study, dose_iv, dose_response
 from evalkit.did.imputation import imputation
 from evalkit.did.regression import regression
 from evalkit.did.saturated import extended_two_way, sun_abraham
+from evalkit.did.triple_difference import triple_difference
 from evalkit.did.two_way import event_study, two_by_two, two_way
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "imputation",
     "regression",
     "sun_abraham",
+    "triple_difference",
     "two_by_two",
     "two_way",
 ]
