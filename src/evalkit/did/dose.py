@@ -191,6 +191,7 @@ def dose_iv(
     }  # fmt: skip
     reduced = dose_response(panel, **options)
     first = dose_response(panel.with_outcome(panel.column(exposure), exposure), **options)
+    _refuse_no_first_stage(panel, first, exposure)
     _, _, (top, bottom) = align(reduced, first)
     effect = reduced.theta / first.theta
     return Estimate(
@@ -240,6 +241,16 @@ def floor_dose(enrolment: Any, *, step: float, floor: float) -> Vector:
         raise OptionError(f"step={step} and floor={floor} must be finite, and floor positive")
     dose: Vector = step * np.maximum(1.0, floor / n)
     return dose
+
+
+def _refuse_no_first_stage(panel: Panel, first: Estimate, exposure: str) -> None:
+    dose, moved = _require_dose(panel), panel.column(exposure)
+    rounding = 1e-12 * np.abs(moved).max() / np.ptp(dose)
+    if abs(first.theta[0]) <= rounding:
+        raise IdentificationError(
+            f"the dose does not move {exposure!r}: the first stage is zero. Choose another "
+            "exposure, or report the reduced form (dose_response)."
+        )
 
 
 def _require_dose(panel: Panel) -> Vector:
