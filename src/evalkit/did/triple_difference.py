@@ -78,7 +78,8 @@ def triple_difference(
     -------
     Estimate
         Index levels ``side`` ("difference", "eligible", "ineligible"), ``cohort`` and ``time``;
-        its ``mass`` is the weight of the cohort's eligible units.
+        its ``mass`` is the weight of the cohort's eligible units. A cell that cannot be estimated
+        is NaN, with its reason in the notes.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def triple_difference(
         parts, scores = from_paths(crossed, tasks)
     combination, kept, singular = combine(tasks, scores, failed)
     notes = [*lost, *thin, *_reasons(cohorts, planned, tasks, failed, singular)]
-    if not kept:
+    if not combination.any():
         raise IdentificationError(f"no cohort has a comparison left: {some(notes)}")
     cells = [planned[k] for k in kept]
     index = Index(
@@ -144,8 +145,9 @@ def triple_difference(
     )
     scores = Scores.dense(psi @ combination) if covariates else scores.dot(combination)
     linear = not covariates and len(tasks) == len(kept)  # else the weights depend on the outcome
+    made = combination.any(axis=0)
     return Estimate(
-        parts @ combination,
+        np.where(made, parts @ combination, np.nan),
         scores,
         panel.units,
         panel.cluster,
@@ -189,9 +191,9 @@ def _tasks(cohorts: Cohorts, crossed: Crossed, planned: list[Cell]) -> tuple[lis
     tasks, lost = [], []
     for k, cell in enumerate(planned):
         if not crossed.size[cell.g].all():
-            absent = "an eligible" if crossed.size[cell.g, 0] else "an ineligible"
+            absent = "eligible" if crossed.size[cell.g, 0] else "ineligible"
             lost.append(
-                f"{_name(cohorts, cell.g)} left out: it has not {absent} unit (the ineligible "
+                f"{_name(cohorts, cell.g)} left out: it has no {absent} unit (the ineligible "
                 "carry the adoption date of their group)"
             )
             continue

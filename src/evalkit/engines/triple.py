@@ -151,31 +151,33 @@ def combine(
     Returns
     -------
     combination : Matrix (2K, 3C)
-        From parts to the differences of ``C`` cells, then their eligible and ineligible sides.
-    kept : list of int (C,)
+        From parts to the differences of ``C`` cells, then their eligible and ineligible sides;
+        zero for a cell that has no average.
+    cells : list of int (C,)
         The planned cells.
     singular : list of int
-        Cells whose average is not defined.
+        Those whose control cohorts have a singular covariance.
     """
     n = len(tasks)
     by_cell: dict[int, list[int]] = {}
     for k, task in enumerate(tasks):
-        if k not in failed:
-            by_cell.setdefault(task.cell, []).append(k)
-    averages = {cell: (ks, _efficient(scores, ks, n)) for cell, ks in by_cell.items()}
-    kept = [cell for cell, (_, v) in averages.items() if v is not None]
-    out = np.zeros((2, n, 3, len(kept)))
-    for j, cell in enumerate(kept):
-        ks, v = averages[cell]
+        by_cell.setdefault(task.cell, []).extend([] if k in failed else [k])
+    out = np.zeros((2, n, 3, len(by_cell)))
+    singular = []
+    for j, (cell, ks) in enumerate(by_cell.items()):
+        v = _efficient(scores, ks, n)
+        if v is None:
+            singular.append(cell)
+            continue
         out[0, ks, 0, j] = out[0, ks, 1, j] = out[1, ks, 2, j] = v
-        out[1, ks, 0, j] = -out[0, ks, 0, j]
-    return out.reshape(2 * n, 3 * len(kept)), kept, [c for c in averages if c not in kept]
+        out[1, ks, 0, j] = -v
+    return out.reshape(2 * n, 3 * len(by_cell)), list(by_cell), singular
 
 
 def _efficient(scores: Scores, ks: list[int], n: int) -> Vector | None:
     r"""Weights :math:`\Omega^{-1}1/(1'\Omega^{-1}1)` of the differences ``ks``, if defined."""
-    if len(ks) == 1:
-        return np.ones(1)
+    if len(ks) < 2:
+        return np.ones(len(ks))
     pick = np.zeros((2, n, len(ks)))
     pick[0, ks, np.arange(len(ks))], pick[1, ks, np.arange(len(ks))] = 1.0, -1.0
     omega = scores.dot(pick.reshape(2 * n, -1)).gram()
