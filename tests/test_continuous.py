@@ -206,7 +206,7 @@ BAD = {
     "a gap at a knot": (
         lambda: curve(doses(lambda f: f["dose"].where(f["dose"] < 0.6, 2.0)), at=[0.5],
                       knots=[0.8, 1.0, 1.2, 1.4, 1.6]),
-        IdentificationError, "distinct treated doses .*, 0, 0, 0, 0 and 1 more between the knots.* do not determine"),
+        IdentificationError, "0, 0, 0, 0 and 1 more between the knots. do not determine"),
     "beyond the doses": (lambda: curve(at=[0.5, 9]), OptionError,
                          "at=9: the curve is known from dose 0.1"),
     "no points": (lambda: curve(at=[]), OptionError, "at=nothing"),
