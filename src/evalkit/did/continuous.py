@@ -56,7 +56,7 @@ def dose_curve(
     :math:`w_i(b'(D_i)'\hat\beta-\widehat{ACRT}^o)/W_1`. Knots are taken as given.
     **Reference.** Callaway, Goodman-Bacon and Sant'Anna (2024), NBER working paper 32117
     (arXiv:2107.02637).
-    **Checked against.** moderndid 0.4.1 ``cont_did`` (1e-9), see ``tests/test_continuous.py``.
+    **Checked against.** moderndid 0.4.1 ``cont_did`` (1e-10), see ``tests/test_continuous.py``.
     **Fails when.** Few doses or none near d: the ends of the curve are the first to go; or no unit
     has dose zero, when only :func:`dose_response` is left.
 

@@ -53,10 +53,10 @@ def triple_difference(
     cohorts are averaged with :math:`v=\Omega^{-1}1/(1'\Omega^{-1}1)`, :math:`\Omega=\sum_i
     \psi_{i}\psi_{i}'` the covariance of their :math:`\hat\tau_c`, on all three sides alike.
     **Contribution.** The same sums of the contributions of the differences-in-differences, with
-    :math:`v` as given (its noise is of second order where the control cohorts agree).
+    :math:`v` as given (its noise is of second order only where the control cohorts agree).
     **Reference.** Ortiz-Villavicencio and Sant'Anna (2025), arXiv:2505.09942, eqs. 4.8, 4.11, 4.12;
     Sant'Anna and Zhao (2020).
-    **Checked against.** moderndid 0.4.1 ``ddd`` (1e-9), see ``tests/test_triple_difference.py``.
+    **Checked against.** moderndid 0.4.1 ``ddd`` (1e-10), see ``tests/test_triple_difference.py``.
     **Fails when.** The ineligible are affected too: read the levels. A control cohort of few units
     has a badly measured variance and draws too much weight; one with fewer than two eligible or two
     ineligible units is left out where there are others, and named.
