@@ -70,6 +70,7 @@ class Recipe:
                 "money": money,
                 "base": base[town],
                 "county": county[town],
+                "seat": (np.arange(towns) // 4 % 2)[town],
                 "group": np.where(np.arange(towns) % 2 == 0, "urban", "rural")[town],
                 "district": _district(towns)[town],
                 "weight": rng.uniform(0.5, 2.0, len(town))
@@ -93,7 +94,7 @@ class Recipe:
             "cluster": "district" if self.clusters else None,
             "weight": "weight" if self.weights else None,
             "covariates": ["x", "z", "endogenous", "money", "base"],
-            "categories": ["county", "group"],
+            "categories": ["county", "group", "seat"],
             "provenance": "synthetic",
         }
         return {**given, **changes}

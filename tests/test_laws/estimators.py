@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,9 @@ class Case:
     periods cancel. ``degree`` is the power of c by which theta grows when the outcome is multiplied
     by c (one number, or one per coordinate). ``block`` gives rows to which c is added and what
     that does to theta: ``(panel, estimate) -> (direction (n,), shift (k,))``; None if the law has
-    no such form. ``linear`` says that ``weights.T @ y == theta``; ``design``, that CR2 and CR3
-    exist.
+    no such form. ``towns`` is how many make leverage small enough for the jackknife; ``exact`` is
+    False where psi takes estimated weights as given, and the jackknife does not. ``linear`` says
+    that ``weights.T @ y == theta``; ``design``, that CR2 and CR3 exist.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Case:
     design: bool = True
     degree: float | tuple[float, ...] = 1.0
     block: Callable[[Panel, Estimate], tuple[Any, Any]] | None = None
+    towns: int = 120
+    exact: bool = True
 
 
 def treated(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
@@ -52,6 +55,19 @@ def treated(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
 def staged(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     """c added to treated rows moves cells after adoption by c and placebo cells not at all."""
     return panel.treated, np.array([float(time >= cohort) for cohort, time in estimate.index.keys])
+
+
+def eligible(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to the treated eligible moves their level and the difference from adoption on."""
+    shift = [float(side != "ineligible" and t >= g) for side, g, t in estimate.index.keys]
+    return panel.treated * (panel.category("seat").codes == 1), np.array(shift)
+
+
+def some_dose(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to units with a dose moves levels of the curve by c and no slope."""
+    after = panel.clock[panel.time] >= START
+    shift = [float(key[0] == "ATT") for key in estimate.index.keys]
+    return np.isfinite(panel.cohort)[panel.unit] * after, np.array(shift)
 
 
 def dosed(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
@@ -97,6 +113,15 @@ def _iv(panel: Panel, **options: Any) -> Estimate:
     )
 
 
+def _triple(panel: Panel, **options: Any) -> Estimate:
+    return ek.did.triple_difference(panel, eligible="seat", **options)
+
+
+def _curve(panel: Panel) -> Estimate:
+    dose = np.where(np.isfinite(panel.cohort), 0.5 + np.arctan(panel.dose) / np.pi, 0.0)
+    return ek.did.dose_curve(replace(panel, dose=dose), start=START, at=[0.3, 0.5], degree=1)
+
+
 COUNTY_YEAR = ("unit", ("county", "time"))
 
 CASES = [
@@ -130,6 +155,16 @@ CASES = [
     Case("extended two-way", lambda p: ek.did.extended_two_way(p), block=staged),
     Case("extended two-way, covariates", lambda p: ek.did.extended_two_way(p, baseline=["base"]),
          VARIANT, linear=False, design=False, block=staged),
+    Case("triple difference", _triple, (*PLAIN, "staggered"), design=False, block=eligible),
+    Case("triple difference, not yet", lambda p: _triple(p, control="not_yet"), ("staggered",),
+         linear=False, design=False, block=eligible, exact=False),
+    Case("triple difference, covariates", lambda p: _triple(p, covariates=["base"], method="reg"),
+         PLAIN, linear=False, design=False, block=eligible, towns=240),
+    Case("triple difference, doubly robust", lambda p: _triple(p, covariates=["base"]),
+         ("balanced", "text"), linear=False, design=False, block=eligible, towns=480),
+    Case("dose curve", _curve, (*PLAIN, "staggered"), design=False, block=some_dose),
+    Case("dose curve with gaps", _curve, ("unbalanced",), ("unit",), design=False,
+         block=some_dose),
     Case("dose event study", lambda p: ek.did.dose_event_study(p, reference=START - 1),
          block=dosed),
     Case("dose event study county by year",

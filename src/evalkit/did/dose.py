@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.core.arrays import Vector
-from evalkit.core.errors import IdentificationError, some
+from evalkit.core.arrays import Labels, Vector
+from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate, align
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
@@ -131,7 +131,7 @@ def dose_response(
     """
     return fit_design(
         panel,
-        (_require_dose(panel) * _post(panel, start))[:, None],
+        (_require_dose(panel) * since(panel, start))[:, None],
         Index.flat("term", ["dose x post"]),
         estimand="slope in the dose, after minus before",
         method="dose x post",
@@ -208,6 +208,45 @@ def dose_iv(
     )
 
 
+def floor_dose(enrolment: Any, *, step: float, floor: float) -> Vector:
+    r"""Dose of a grant per pupil when small schools are paid as if they had ``floor`` pupils.
+
+    :math:`d_i=\text{step}\times\max(1,\text{floor}/n_i)` per pupil: constant above the floor,
+    growing below it, with a kink at the floor. Take enrolment from before the reform: a school
+    that shrinks because of it must not choose its own dose.
+
+    Parameters
+    ----------
+    enrolment : array of numbers (n,)
+        Pupils :math:`n_i`.
+    step : float
+        Rise of the standard per pupil, in money; negative for a cut.
+    floor : float
+        Pupils that a small school is paid for.
+
+    Returns
+    -------
+    Vector (n,)
+        Money per pupil.
+
+    Examples
+    --------
+    >>> floor_dose([50, 100, 300, 900], step=400, floor=300)
+    array([2400., 1200.,  400.,  400.])
+    """
+    n = np.asarray(enrolment, float)
+    wrong = np.flatnonzero(~(n > 0) | np.isinf(n))
+    if len(wrong):
+        raise OptionError(
+            f"enrolment must be positive; row {wrong[0] + 1} holds {n[wrong[0]]:g} ({len(wrong)} "
+            "such rows). Correct the rows, or drop the schools without pupils."
+        )
+    if not 0 < floor < np.inf or not np.isfinite(step):
+        raise OptionError(f"step={step} and floor={floor} must be finite, and floor positive")
+    dose: Vector = step * np.maximum(1.0, floor / n)
+    return dose
+
+
 def _refuse_no_first_stage(panel: Panel, first: Estimate, exposure: str) -> None:
     dose, moved = _require_dose(panel), panel.column(exposure)
     rounding = 1e-12 * np.abs(moved).max() / np.ptp(dose)
@@ -239,8 +278,10 @@ def _period(panel: Panel, period: Any) -> int:
     return int(at[0])
 
 
-def _post(panel: Panel, start: Any) -> Vector:
+def since(panel: Panel, start: Any) -> Labels:
+    """True in rows ``(n,)`` from the period ``start`` on; refuse the first period."""
     at = _period(panel, start)
     if at == 0:
         raise IdentificationError(f"{start!r} is the first period; nothing is observed before it")
-    return (panel.time >= at).astype(float)
+    after: Labels = panel.time >= at
+    return after

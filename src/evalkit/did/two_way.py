@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evalkit.core.errors import IdentificationError, OptionError, some
+from evalkit.core.errors import IdentificationError, some
 from evalkit.core.estimate import Estimate, Meta
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
+from evalkit.engines.change import Change
 
 
 def two_by_two(panel: Panel) -> Estimate:
@@ -62,18 +63,8 @@ def two_by_two(panel: Panel) -> Estimate:
             f"units adopt in {some(cohorts)}: a two-by-two has one adoption date. Keep one cohort "
             "with the never-treated, or use an estimator for staggered adoption."
         )
-    weight = panel.weight[np.unique(panel.unit, return_index=True)[1]]
-    if (panel.weight != weight[panel.unit]).any():
-        raise OptionError("weights change within units; a two-by-two needs one weight per unit")
-    after = panel.clock[panel.time] >= cohorts[0]
-    n_after = np.bincount(panel.unit, after, minlength=panel.n_units)
-    n_before = np.bincount(panel.unit, ~after, minlength=panel.n_units)
-    both = (n_after > 0) & (n_before > 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        delta = (
-            np.bincount(panel.unit, panel.y * after, minlength=panel.n_units) / n_after
-            - np.bincount(panel.unit, panel.y * ~after, minlength=panel.n_units) / n_before
-        )
+    change = Change.of(panel, panel.clock[panel.time] >= cohorts[0])
+    delta, both = change.delta, change.both
     psi = np.zeros((panel.n_units, 1))
     means = []
     for treated, sign in ((True, 1.0), (False, -1.0)):
@@ -81,12 +72,10 @@ def two_by_two(panel: Panel) -> Estimate:
         if not mine.any():
             group = "treated" if treated else "untreated"
             raise IdentificationError(f"no {group} unit is seen both before and after adoption")
-        w = weight[mine] / weight[mine].sum()
+        w = change.weight[mine] / change.weight[mine].sum()
         mean = w @ delta[mine]
         psi[mine, 0] = sign * w * (delta[mine] - mean)
         means.append(mean)
-    dropped = int((~both).sum())
-    notes = (f"{dropped} units dropped: not seen both before and after",) if dropped else ()
     return Estimate(
         theta=np.array([means[0] - means[1]]),
         scores=Scores.dense(psi),
@@ -99,7 +88,7 @@ def two_by_two(panel: Panel) -> Estimate:
             panel.outcome,
             int(both[panel.unit].sum()),
             panel.provenance,
-            (*panel.ledger, *notes),
+            (*panel.ledger, *change.notes),
         ),
     )
 

@@ -103,12 +103,12 @@ def _propensity(
     share = (w @ d) / w.sum()
     beta[0] = np.log(share / (1 - share))
     for _ in range(STEPS):
-        p = 1 / (1 + np.exp(-(x @ beta)))
+        p = _logistic(x @ beta)
         factor = _factor((x * (w * p * (1 - p))[:, None]).T @ x, names, "in the propensity model")
         step = cho_solve(factor, x.T @ (w * (d - p)))
         beta = beta + step
         if np.abs(step).max() < SETTLED * (1 + np.abs(beta).max()):
-            p = 1 / (1 + np.exp(-(x @ beta)))
+            p = _logistic(x @ beta)
             hessian = (x * (w * p * (1 - p))[:, None]).T @ x
             return p, _factor(hessian, names, "in the propensity model")
     apart = some(names[at] for at in range(1, len(names)) if _separates(x[:, at], d))
@@ -117,6 +117,12 @@ def _propensity(
         + (f" by {apart}" if apart else "")
         + ". Use method='reg', or covariates on which the groups overlap."
     )
+
+
+def _logistic(index: Vector) -> Vector:
+    with np.errstate(over="ignore"):  # an overflow is a probability of zero
+        out: Vector = 1 / (1 + np.exp(-index))
+    return out
 
 
 def _separates(x: Vector, d: Vector) -> bool:

@@ -25,6 +25,7 @@ def aggregate(
 
     Group-time effects (levels ``cohort`` and ``time``) may be averaged ``by="event"``, the time
     since adoption; every other average of them leaves out the placebo cells before adoption.
+    The sides of a triple difference (level ``side``) are never averaged with each other.
     Where the estimate knows the estimated ``mass`` of its coordinates, that is the weight, and
     its sampling noise enters: with :math:`\theta=\sum_k W_k\theta_k/\sum_k W_k`,
     :math:`\psi=\sum_k [W_k\psi_k+(\theta_k-\theta)\psi_{W_k}]/\sum_k W_k`.
@@ -62,6 +63,8 @@ def aggregate(
     (1,)
     """
     levels = (by,) if isinstance(by, str) else tuple(by)
+    if "side" in estimate.index.levels and "side" not in levels:
+        levels = ("side", *levels)
     staggered = estimate.mass is not None and {"cohort", "time"} <= set(estimate.index.levels)
     if staggered and "event" not in levels:
         estimate = _after(estimate)
