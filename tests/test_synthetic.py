@@ -102,7 +102,7 @@ def test_california_has_the_digits_of_the_r_package():
     ]
     published = [-15.60382787, -19.61966347, -27.34911108]
     np.testing.assert_allclose([f.theta[0] for f in found], published, atol=PRINTED)
-    fitted = ek.did.synthetic_weights(found[0]).comparisons[0].fitted
+    fitted = ek.did.SyntheticWeights.behind(found[0]).comparisons[0].fitted
     np.testing.assert_allclose(fitted.zeta, 10.226232571491238, atol=1e-9)  # RUN
 
 
@@ -124,7 +124,9 @@ def test_california_placebo_errors_lie_among_those_of_200_random_draws():
 
 
 def test_california_placebos_are_those_of_the_port_with_its_penalty():
-    fitted = ek.did.synthetic_weights(ek.did.synthetic_did(california())).comparisons[0].fitted
+    fitted = (
+        ek.did.SyntheticWeights.behind(ek.did.synthetic_did(california())).comparisons[0].fitted
+    )
     result = ek.placebo(
         california(), lambda p: ek.did.synthetic_did(p, penalty=fitted.zeta), seed=1
     )
@@ -156,7 +158,7 @@ def test_staggered_cohorts_and_their_jackknife_are_those_of_the_port(name, att, 
     estimate = run(panel(), **steps)
     np.testing.assert_allclose(estimate.theta, cohorts, rtol=1e-9)
     np.testing.assert_allclose(ek.aggregate(estimate).theta, att, rtol=1e-9)
-    pinned = ek.did.synthetic_weights(estimate)
+    pinned = ek.did.SyntheticWeights.behind(estimate)
     again = ek.jackknife(panel(), lambda p: ek.aggregate(run(p, pinned=pinned)))
     np.testing.assert_allclose(again.std_error, jackknife, rtol=1e-9)
 
@@ -226,7 +228,7 @@ def test_the_estimate_is_the_weighted_two_way_regression_of_the_paper(name, fitt
 def test_the_augmented_weights_are_a_ridge_outcome_model_that_corrects_the_bias():
     p = panel(SMALL)
     y, treated = p.wide(), np.isfinite(p.cohort)
-    plain = ek.did.synthetic_weights(ek.did.synthetic_control(p)).comparisons[0].fitted.unit
+    plain = ek.did.SyntheticWeights.behind(ek.did.synthetic_control(p)).comparisons[0].fitted.unit
     x0, x1 = y[~treated][:, :5], y[treated][:, :5].mean(axis=0)
     centre = x0.mean(axis=0)
     after = y[~treated][:, 5:].mean(axis=1)
@@ -241,7 +243,7 @@ def test_the_augmented_weights_are_a_ridge_outcome_model_that_corrects_the_bias(
 def test_cross_validation_takes_the_largest_ridge_within_one_error_of_the_best():
     p = panel(SMALL)
     chosen = ek.did.synthetic_control(p, ridge="cross-validated")
-    ridge = ek.did.synthetic_weights(chosen).comparisons[0].fitted.ridge
+    ridge = ek.did.SyntheticWeights.behind(chosen).comparisons[0].fitted.ridge
     y, treated = p.wide(), np.isfinite(p.cohort)
     x0, x1 = y[~treated][:, :5], y[treated][:, :5].mean(axis=0)
     top = np.linalg.svd(x0 - x0.mean(axis=0), compute_uv=False)[0] ** 2
@@ -252,7 +254,7 @@ def test_cross_validation_takes_the_largest_ridge_within_one_error_of_the_best()
         rows = SMALL["time"].isin([*keep, 5, 6, 7])
         for g, kappa in enumerate(grid):
             part = ek.did.synthetic_control(panel(SMALL[rows]), ridge=kappa, penalty=1e-6)
-            w = ek.did.synthetic_weights(part).comparisons[0].fitted.unit
+            w = ek.did.SyntheticWeights.behind(part).comparisons[0].fitted.unit
             errors[g, t] = (x1[t] - w @ x0[:, t]) ** 2
     mean, error = errors.mean(axis=1), errors.std(axis=1, ddof=1) / np.sqrt(5)
     best = mean.argmin()
@@ -266,7 +268,7 @@ def test_cross_validation_takes_the_largest_ridge_within_one_error_of_the_best()
 def test_contributions_are_the_leave_one_out_changes_at_fixed_weights(name):
     p = panel(SMALL)
     estimate = ESTIMATORS[name](p)
-    pinned = ek.did.synthetic_weights(estimate)
+    pinned = ek.did.SyntheticWeights.behind(estimate)
     fitted = pinned.comparisons[0].fitted
     n_treated = 3
     share = np.zeros(p.n_units)
@@ -352,7 +354,8 @@ def test_a_large_penalty_turns_the_unit_weights_into_those_of_the_panel():
 
 
 def test_a_unit_of_weight_two_counts_as_two_units():
-    frame = made(units=30, cohorts=((4, 6),), seed=7).assign(weight=lambda f: 1.0 + (f["unit"] % 3 == 0))
+    frame = made(units=30, cohorts=((4, 6),), seed=7)  # with three time weights inside the simplex
+    frame["weight"] = 1.0 + (frame["unit"] % 3 == 0)
     twin = frame[frame["weight"] == 2].assign(unit=lambda f: f["unit"] + 100)
     both = pd.concat([frame, twin])
     # The penalty is on weights per control: as many more controls, as much more of it.
@@ -388,7 +391,7 @@ def test_effects_by_period_average_to_the_effect_of_the_cohort(name):
 def test_row_weights_at_fixed_weights_are_the_estimate(name):
     p = panel()
     estimate = ESTIMATORS[name](p, by="period")
-    rows = ek.did.synthetic_weights(estimate).weights()
+    rows = ek.did.SyntheticWeights.behind(estimate).weights()
     np.testing.assert_allclose(rows.T @ p.y, estimate.theta, atol=ROUNDING)
     if name == "all uniform":
         np.testing.assert_array_equal(estimate.weights, rows)
@@ -401,7 +404,7 @@ def test_row_weights_at_fixed_weights_are_the_estimate(name):
 def test_pinning_its_own_weights_changes_nothing(name):
     p = panel()
     estimate = ESTIMATORS[name](p)
-    again = ESTIMATORS[name](p, pinned=ek.did.synthetic_weights(estimate))
+    again = ESTIMATORS[name](p, pinned=ek.did.SyntheticWeights.behind(estimate))
     np.testing.assert_allclose(again.theta, estimate.theta, atol=ROUNDING)
 
 
@@ -430,7 +433,7 @@ def test_weights_come_as_frames_and_as_a_picture():
     import matplotlib as mpl
 
     mpl.use("Agg")
-    weights = ek.did.synthetic_weights(ek.aggregate(ek.did.synthetic_did(panel())))
+    weights = ek.did.SyntheticWeights.behind(ek.aggregate(ek.did.synthetic_did(panel())))
     for frame in (weights.units(), weights.times()):
         np.testing.assert_allclose(frame.groupby("cohort")["weight"].sum(), 1)
     assert set(weights.paths().columns) == {"cohort", "time", "treated", "synthetic"}
@@ -515,7 +518,7 @@ def test_two_earlier_periods_are_too_few_to_cross_validate():
 
 
 def test_pinned_weights_of_other_units_or_periods_are_refused():
-    pinned = ek.did.synthetic_weights(ek.did.synthetic_did(panel()))
+    pinned = ek.did.SyntheticWeights.behind(ek.did.synthetic_did(panel()))
     strange = made().replace({"unit": {59: 99}})
     with pytest.raises(OptionError, match="unit 99 has no pinned weight"):
         ek.did.synthetic_did(panel(strange), pinned=pinned)
@@ -525,4 +528,4 @@ def test_pinned_weights_of_other_units_or_periods_are_refused():
 
 def test_an_estimate_of_another_make_has_no_synthetic_weights():
     with pytest.raises(OptionError, match="no synthetic weights stand behind"):
-        ek.did.synthetic_weights(ek.did.callaway_santanna(panel()))
+        ek.did.SyntheticWeights.behind(ek.did.callaway_santanna(panel()))

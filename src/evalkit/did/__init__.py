@@ -1,16 +1,18 @@
 """Difference-in-differences: pure functions from a panel to an estimate."""
 
 from evalkit.did.callaway_santanna import callaway_santanna
+from evalkit.did.comparison import SyntheticWeights
 from evalkit.did.continuous import dose_curve
 from evalkit.did.dose import dose_event_study, dose_iv, dose_response, floor_dose
 from evalkit.did.imputation import imputation
 from evalkit.did.regression import regression
 from evalkit.did.saturated import extended_two_way, sun_abraham
+from evalkit.did.synthetic import synthetic_control, synthetic_did
 from evalkit.did.triple_difference import triple_difference
-from evalkit.did.synthetic import synthetic_control, synthetic_did, synthetic_weights
 from evalkit.did.two_way import event_study, two_by_two, two_way
 
 __all__ = [
+    "SyntheticWeights",
     "callaway_santanna",
     "dose_curve",
     "dose_event_study",
@@ -24,7 +26,6 @@ __all__ = [
     "sun_abraham",
     "synthetic_control",
     "synthetic_did",
-    "synthetic_weights",
     "triple_difference",
     "two_by_two",
     "two_way",

@@ -105,12 +105,35 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SyntheticWeights:
-    """The weights behind a synthetic estimate, one comparison per adoption cohort."""
+    """The weights behind a synthetic estimate, one comparison per adoption cohort.
+
+    Examples
+    --------
+    >>> import numpy as np, evalkit as ek
+    >>> frame = {"town": np.repeat(list("abc"), 4), "year": np.tile([1, 2, 3, 4], 3),
+    ...          "score": [1.0, 2.0, 1.0, 3.0, 3.0, 5.0, 1.0, 4.0, 2.0, 3.5, 1.0, 6.0],
+    ...          "start": [np.nan] * 8 + [4.0] * 4}
+    >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
+    ...                             cohort="start", provenance="synthetic")
+    >>> fitted = ek.did.SyntheticWeights.behind(ek.did.synthetic_control(panel))
+    >>> fitted.units().round(4).to_dict("records")
+    [{'cohort': 4, 'unit': 'a', 'weight': 0.5}, {'cohort': 4, 'unit': 'b', 'weight': 0.5}]
+    """
 
     comparisons: tuple[Comparison, ...]
     labels: Labels
     periods: Labels
     meta: Meta
+
+    @classmethod
+    def behind(cls, estimate: Estimate) -> SyntheticWeights:
+        """The weights of an estimate, also after averaging it."""
+        if not isinstance(estimate.origin, cls):
+            raise OptionError(
+                f"no synthetic weights stand behind an estimate by {estimate.meta.method}; give "
+                "one made by synthetic_did or synthetic_control"
+            )
+        return estimate.origin
 
     def units(self) -> pd.DataFrame:
         """One row per cohort and control: ``cohort, unit, weight``, largest weights first."""

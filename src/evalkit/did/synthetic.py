@@ -86,7 +86,7 @@ def synthetic_did(
     Estimate
         Index level ``cohort`` (and ``time``). Its ``mass`` is the number (or weight) of treated
         observations, so that :func:`evalkit.aggregate` averages as the paper does.
-        :func:`synthetic_weights` shows the weights.
+        :meth:`SyntheticWeights.behind` shows the weights.
 
     Raises
     ------
@@ -181,29 +181,6 @@ def synthetic_control(
     recipe = Recipe("fitted", "none", False, penalty, ridge, solver)
     name = "synthetic control" + (", augmented by ridge" if ridge is not None else "")
     return _estimate(panel, recipe, name, pinned, covariates, by)
-
-
-def synthetic_weights(estimate: Estimate) -> SyntheticWeights:
-    """The unit and time weights behind an estimate, also after averaging it.
-
-    Examples
-    --------
-    >>> import numpy as np, evalkit as ek
-    >>> frame = {"town": np.repeat(list("abc"), 4), "year": np.tile([1, 2, 3, 4], 3),
-    ...          "score": [1.0, 2.0, 1.0, 3.0, 3.0, 5.0, 1.0, 4.0, 2.0, 3.5, 1.0, 6.0],
-    ...          "start": [np.nan] * 8 + [4.0] * 4}
-    >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
-    ...                             cohort="start", provenance="synthetic")
-    >>> fitted = ek.did.synthetic_weights(ek.did.synthetic_control(panel))
-    >>> fitted.units().round(4).to_dict("records")
-    [{'cohort': 4, 'unit': 'a', 'weight': 0.5}, {'cohort': 4, 'unit': 'b', 'weight': 0.5}]
-    """
-    if not isinstance(estimate.origin, SyntheticWeights):
-        raise OptionError(
-            f"no synthetic weights stand behind an estimate by {estimate.meta.method}; give one "
-            "made by synthetic_did or synthetic_control"
-        )
-    return estimate.origin
 
 
 def _estimate(
