@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
+from evalkit.core.origin import Meta
 
 META = Meta("effect", "made by hand", "score", 400, "synthetic")
 

@@ -241,7 +241,7 @@ def test_units_seen_on_one_side_only_are_dropped_and_counted():
 
 
 def test_the_floor_pays_small_schools_as_if_they_were_larger():
-    found = ek.did.floor_dose([50, 100, 150, 200, 300, 900], step=400, floor=300)
+    found = ek.floor_dose([50, 100, 150, 200, 300, 900], step=400, floor=300)
     np.testing.assert_allclose(found, [2400, 1200, 800, 600, 400, 400])
 
 
@@ -256,4 +256,4 @@ def test_the_floor_pays_small_schools_as_if_they_were_larger():
 )
 def test_a_floor_dose_refuses_what_is_no_enrolment(enrolment, options, message):
     with pytest.raises(OptionError, match=message):
-        ek.did.floor_dose(enrolment, **options)
+        ek.floor_dose(enrolment, **options)

@@ -32,6 +32,7 @@ _DOORS = {
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
+    "floor_dose": "evalkit.did.dose",
     "infer": "evalkit.inference.infer",
     "jackknife": "evalkit.inference.resample",
     "load": "evalkit.data.contract",
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from evalkit.data import sources as sources
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
+    from evalkit.did.dose import floor_dose as floor_dose
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
     from evalkit.inference.compare import compare as compare

@@ -29,7 +29,8 @@ class Case:
     by c (one number, or one per coordinate). ``block`` gives rows to which c is added and what
     that does to theta: ``(panel, estimate) -> (direction (n,), shift (k,))``; None if the law has
     no such form. ``towns`` is how many make leverage small enough for the jackknife; ``exact`` is
-    False where psi takes estimated weights as given, and the jackknife does not. ``linear`` says
+    False where psi takes estimated weights as given, and the jackknife does not; ``copies`` is
+    False where a published tuning parameter counts units. ``linear`` says
     that ``weights.T @ y == theta``; ``design``, that CR2 and CR3 exist.
     """
 
@@ -43,6 +44,7 @@ class Case:
     block: Callable[[Panel, Estimate], tuple[Any, Any]] | None = None
     towns: int = 120
     exact: bool = True
+    copies: bool = True
 
 
 def treated(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
@@ -55,6 +57,11 @@ def treated(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
 def staged(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     """c added to treated rows moves cells after adoption by c and placebo cells not at all."""
     return panel.treated, np.array([float(time >= cohort) for cohort, time in estimate.index.keys])
+
+
+def by_cohort(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to treated rows moves the effect on every cohort by c."""
+    return panel.treated, np.ones(len(estimate))
 
 
 def eligible(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
@@ -122,6 +129,8 @@ def _curve(panel: Panel) -> Estimate:
     return ek.did.dose_curve(replace(panel, dose=dose), start=START, at=[0.3, 0.5], degree=1)
 
 
+COHORTS = (*PLAIN, "staggered")
+EQUAL = {"unit_weights": "uniform", "time_weights": "uniform"}
 COUNTY_YEAR = ("unit", ("county", "time"))
 
 CASES = [
@@ -165,6 +174,16 @@ CASES = [
     Case("dose curve", _curve, (*PLAIN, "staggered"), design=False, block=some_dose),
     Case("dose curve with gaps", _curve, ("unbalanced",), ("unit",), design=False,
          block=some_dose),
+    Case("synthetic did, uniform", lambda p: ek.did.synthetic_did(p, **EQUAL), COHORTS,
+         design=False, block=by_cohort),
+    Case("synthetic did", lambda p: ek.did.synthetic_did(p), COHORTS, ("unit",), linear=False,
+         design=False, copies=False, block=by_cohort),
+    Case("synthetic did, covariates", lambda p: ek.did.synthetic_did(p, covariates=["x"]), COHORTS,
+         ("unit",), linear=False, design=False, copies=False, block=by_cohort),
+    Case("synthetic control", lambda p: ek.did.synthetic_control(p), COHORTS, ("time",),
+         linear=False, design=False, exact=False, block=by_cohort),
+    Case("synthetic control, ridge", lambda p: ek.did.synthetic_control(p, ridge=1.0), COHORTS,
+         ("time",), linear=False, design=False, exact=False, block=by_cohort),
     Case("dose event study", lambda p: ek.did.dose_event_study(p, reference=START - 1),
          block=dosed),
     Case("dose event study county by year",

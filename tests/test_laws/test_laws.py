@@ -158,7 +158,7 @@ def test_adding_a_constant_to_the_treated_block_moves_theta_by_it(sample):
         close(moved.psi, sample.estimate.psi)
 
 
-@over()
+@over(lambda case: case.copies)
 def test_duplicating_every_unit_inside_its_cluster_keeps_theta_and_its_error(sample):
     frame = sample.frame.assign(district=sample.panel.cluster[_unit_of(sample)])
     twin = frame.assign(town=frame["town"].astype(str) + " twin")

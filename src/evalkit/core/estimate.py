@@ -7,62 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Flags, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Labels, Matrix, Vector, encode, frozen
 from evalkit.core.errors import CombinationError, some
 from evalkit.core.labels import Index, Key
-from evalkit.core.provenance import Provenance, combine
+from evalkit.core.origin import Leverage, Linear, Meta
+from evalkit.core.provenance import combine
 from evalkit.core.scores import Scores
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Linear(Protocol):
-    """An origin that is linear in the outcome, with ``p`` coefficients."""
-
-    def weights(self) -> Matrix:
-        """Weights ``(n, p)`` with ``weights.T @ y`` equal to the coefficients."""
-        ...
-
-
-@runtime_checkable
-class Leverage(Linear, Protocol):
-    """What small-sample corrections need to know about the least-squares design behind theta.
-
-    The design has ``p`` coefficients; an estimate holds ``k`` linear combinations of them.
-    """
-
-    def degrees(self, cluster: Codes) -> tuple[int, int]:
-        """Rows ``n`` and parameters ``k``; effects nested in clusters count once (CR1S)."""
-        ...
-
-    def adjusted(self, kind: str, cluster: Codes) -> Matrix:
-        """Cluster contributions ``(G, p)`` under ``"CR2"`` or ``"CR3"``."""
-        ...
-
-    def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
-        """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
-        ...
-
-    def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
-        """True ``(k,)`` for combinations that some cluster identifies alone."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What an estimate is: ``estimand``, ``method``, ``outcome``, sample counts, provenance."""
-
-    estimand: str
-    method: str
-    outcome: str
-    n_obs: int
-    provenance: Provenance
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

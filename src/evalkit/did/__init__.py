@@ -3,7 +3,7 @@
 from evalkit.did.callaway_santanna import callaway_santanna
 from evalkit.did.comparison import SyntheticWeights
 from evalkit.did.continuous import dose_curve
-from evalkit.did.dose import dose_event_study, dose_iv, dose_response, floor_dose
+from evalkit.did.dose import dose_event_study, dose_iv, dose_response
 from evalkit.did.imputation import imputation
 from evalkit.did.regression import regression
 from evalkit.did.saturated import extended_two_way, sun_abraham
@@ -20,7 +20,6 @@ __all__ = [
     "dose_response",
     "event_study",
     "extended_two_way",
-    "floor_dose",
     "imputation",
     "regression",
     "sun_abraham",

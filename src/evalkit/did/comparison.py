@@ -12,8 +12,9 @@ import numpy as np
 
 from evalkit.core.arrays import Codes, Labels, Matrix, Vector, frozen
 from evalkit.core.errors import IdentificationError, OptionError
-from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
+from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Rows, Scores
 from evalkit.engines.cohorts import plain

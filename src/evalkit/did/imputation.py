@@ -6,8 +6,9 @@ import numpy as np
 
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
-from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
+from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.did.two_way import require_contrast

@@ -10,8 +10,9 @@ import numpy as np
 
 from evalkit.core.arrays import Groups, Matrix, cross
 from evalkit.core.errors import OptionError, some
-from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
+from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.engines.regress import Fit, least_squares, two_stage

@@ -12,8 +12,9 @@ import numpy as np
 
 from evalkit.core.arrays import Groups, Labels, Vector, encode
 from evalkit.core.errors import IdentificationError, OptionError, some
-from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
+from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design

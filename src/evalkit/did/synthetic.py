@@ -12,8 +12,9 @@ import numpy as np
 
 from evalkit.core.arrays import Matrix
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
-from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
+from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.did.comparison import Comparison, SyntheticWeights, factored, require_balance
 from evalkit.did.regression import regression

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from evalkit.core.errors import IdentificationError, some
-from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
+from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design

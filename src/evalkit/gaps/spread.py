@@ -11,8 +11,9 @@ import numpy as np
 
 from evalkit.core.arrays import Groups
 from evalkit.core.errors import IdentificationError, check_option, some
-from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
+from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 

@@ -68,7 +68,8 @@ def anderson_rubin(
     Examples
     --------
     >>> import numpy as np
-    >>> from evalkit.core.estimate import Estimate, Meta
+    >>> from evalkit.core.estimate import Estimate
+    >>> from evalkit.core.origin import Meta
     >>> from evalkit.core.labels import Index
     >>> meta = Meta("effect", "made by hand", "score", 400, "synthetic")
     >>> psi = np.random.default_rng(0).normal(size=(400, 2)) / 200

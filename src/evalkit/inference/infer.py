@@ -17,8 +17,9 @@ from evalkit.core.errors import (
     check_option,
     some,
 )
-from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index, Key
+from evalkit.core.origin import Meta
 from evalkit.core.provenance import Provenance
 from evalkit.inference.band import sup_t
 

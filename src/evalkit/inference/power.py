@@ -27,7 +27,8 @@ def minimum_detectable_effect(
     Examples
     --------
     >>> import numpy as np
-    >>> from evalkit.core.estimate import Estimate, Meta
+    >>> from evalkit.core.estimate import Estimate
+    >>> from evalkit.core.origin import Meta
     >>> from evalkit.core.labels import Index
     >>> meta = Meta("effect", "made by hand", "score", 100, "synthetic")
     >>> mean = Estimate(np.zeros(1), np.full((100, 1), 0.1), np.arange(100), np.arange(100),
