@@ -359,6 +359,54 @@ def test_a_regression_table_without_columns_is_refused():
         ek.tables.regressions({})
 
 
+def test_panels_of_event_studies_share_a_scale_and_one_legend(chapter):
+    both = {"grade 4": {"a": events(), "b": events()}, "grade 7": {"a": events(), "b": events()}}
+    drawing = ek.figures.event_studies(both, title="Both rise", ylabel="points", start=0)
+    assert drawing.data["panel"].unique().tolist() == ["grade 4", "grade 7"]
+    assert len({axes.get_ylim() for axes in drawing.figure.axes}) == 1
+    assert len(drawing.figure.legends) == 1
+
+
+def test_paths_give_a_name_one_colour_in_every_panel(chapter):
+    drawing = ek.figures.paths({"one": {"a": events()}, "two": {"b": events(), "a": events()}},
+                               title="They part")  # fmt: skip
+    colours = {
+        (line.get_label(), line.get_color())
+        for axes in drawing.figure.axes
+        for line in axes.get_lines()
+        if line.get_label() in {"a", "b"}
+    }
+    assert len(colours) == 2
+    assert drawing.provenance == "real"
+
+
+def test_a_table_of_estimates_has_a_row_per_inference():
+    table = ek.tables.estimates({("math", "raw"): ek.infer(effect())}, names=["outcome", "design"])
+    assert table.columns.tolist() == ["outcome", "design", "estimate", "SE", "low", "high"]
+    assert table.iloc[0, :3].tolist() == ["math", "raw", 1.2345]
+
+
+def test_a_table_of_estimates_shows_the_ends_of_a_set():
+    from evalkit.inference.anderson_rubin import RatioSet
+
+    split = RatioSet(1.0, ((-np.inf, -2.0), (3.0, np.inf)), 0.95, 2.5)
+    table = ek.tables.estimates({("raw",): ek.infer(effect())}, names=["design"],
+                                sets={("raw",): split})  # fmt: skip
+    assert table[["AR low", "AR high", "first-stage F"]].iloc[0].tolist() == [-np.inf, np.inf, 2.5]
+
+
+def test_a_row_with_two_coordinates_is_refused():
+    with pytest.raises(OptionError, match="one coordinate"):
+        ek.tables.estimates({("raw",): events()}, names=["design"])
+
+
+def test_standard_errors_stand_side_by_side():
+    made = {("raw",): effect()}
+    table = ek.tables.standard_errors(made, names=["design"], kinds=["CR0", "CR1"])
+    assert table.columns.tolist() == ["design", "estimate", "CR0", "CR1", "p CR1"]
+    assert table["CR1"].iloc[0] > table["CR0"].iloc[0]
+
+
 def test_results_go_beside_the_notebooks_folder_unless_told_otherwise(monkeypatch, tmp_path):
     monkeypatch.delenv("EVALKIT_RESULTS", raising=False)
     (tmp_path / "notebooks").mkdir()

@@ -147,13 +147,15 @@ def event_study(
     start : float, optional
         First treated period; a line separates before from after.
     """
+    from matplotlib.ticker import MaxNLocator
+
     named = {"": results} if isinstance(results, Inference) else dict(results)
     figure, axes = _canvas(title)
     drawn = _effects(axes, named, reference=reference, start=start)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    if len(named) > 1:
-        axes.legend(loc="best")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(figure)
     provenance = combine(*(result.provenance for result in named.values()))
     return Drawing(figure, drawn, provenance)
 
@@ -176,21 +178,14 @@ def event_studies(
     title, ylabel, xlabel, reference, start
         As in :func:`event_study`.
     """
-    import matplotlib.pyplot as plt
-
-    figure, grid = plt.subplots(
-        1, len(panels), figsize=(8.0, 4.2), layout="constrained", sharey=True, squeeze=False
-    )
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+    figure, grid = _panels(title, list(panels), sharey=True)
     frames = []
-    for axes, (heading, named) in zip(grid[0], panels.items(), strict=True):
+    for axes, (heading, named) in zip(grid, panels.items(), strict=True):
         drawn = _effects(axes, named, reference=reference, start=start)
-        axes.set_title(heading, fontsize=10, fontweight="normal", pad=6)
         axes.set_xlabel(xlabel)
         frames.append(drawn.assign(panel=heading))
-    grid[0, 0].set_ylabel(ylabel)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=len(labels))
+    grid[0].set_ylabel(ylabel)
+    _legend(figure)
     tiers = [result.provenance for named in panels.values() for result in named.values()]
     return Drawing(figure, pd.concat(frames, ignore_index=True), combine(*tiers))
 
@@ -203,8 +198,6 @@ def _effects(
     start: float | None,
 ) -> pd.DataFrame:
     """Draw the series of one event study and return the numbers drawn."""
-    from matplotlib.ticker import MaxNLocator
-
     axes.axhline(0, color=style.MUTED, lw=0.8)
     if start is not None:
         axes.axvline(start - 0.5, color=style.MUTED, lw=0.8, ls=(0, (4, 3)))
@@ -224,7 +217,6 @@ def _effects(
         frames.append(frame.assign(series=name))
     if reference is not None:
         axes.plot([reference], [0], "o", mfc=style.PAPER, mec=style.MUTED, ms=6)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -245,7 +237,8 @@ def forest(
         with ``group``, the column that colours the rows.
     """
     groups = list(dict.fromkeys(frame[group])) if group else [""]
-    figure, axes = _canvas(title, (8.0, 0.9 + 0.34 * len(frame)))
+    figure, axes = _canvas("", (8.0, 1.1 + 0.3 * len(frame)))
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
     rows = np.arange(len(frame))[::-1]
     axes.axvline(0, color=style.MUTED, lw=0.8)
     for at, name in enumerate(groups):
@@ -261,49 +254,74 @@ def forest(
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(xlabel)
     if group:
-        figure.legend(loc="outside lower right", ncols=len(groups))
+        figure.legend(loc="outside lower right", ncols=min(3, len(groups)))
     return Drawing(figure, frame.reset_index(drop=True), provenance)
 
 
-def lines(
-    frame: pd.DataFrame,
+def paths(
+    panels: Mapping[str, Mapping[str, Inference]],
     *,
-    x: str,
     title: str,
-    panels: Mapping[str, Sequence[str]],
-    provenance: Provenance,
-    errors: Mapping[str, str] | None = None,
+    xlabel: str = "year",
     start: float | None = None,
 ) -> Drawing:
-    """Draw one small panel per entry of ``panels``: its y-axis label and the columns to draw.
+    """Draw estimates over time as lines with their intervals, one panel per quantity, from zero.
 
-    ``errors`` maps a column to the column holding half the width of its interval.
+    Parameters
+    ----------
+    panels : mapping of str to mapping of str to Inference
+        Heading of each panel, with units, and its series by name; times are read from the last
+        index level. A name has one colour in all panels.
+    title : str
+        The answer the figure gives.
+    start : float, optional
+        First treated period; a line separates before from after.
     """
+    figure, grid = _panels(title, list(panels))
+    names = list(dict.fromkeys(name for named in panels.values() for name in named))
+    frames = []
+    for axes, (heading, named) in zip(grid, panels.items(), strict=True):
+        axes.axhline(0, color=style.MUTED, lw=0.8)
+        if start is not None:
+            axes.axvline(start - 0.5, color=style.MUTED, lw=0.8, ls=(0, (4, 3)))
+        for name, result in named.items():
+            frame = result.table.reset_index()
+            times = frame[frame.columns[result.index_levels - 1]]
+            colour = style.CYCLE[names.index(name) % len(style.CYCLE)]
+            axes.plot(times, frame["estimate"], "o-", color=colour, ms=4, label=name)
+            axes.fill_between(
+                times, frame["conf_low"], frame["conf_high"], color=colour, alpha=0.15, lw=0
+            )
+            frames.append(frame.assign(panel=heading, series=name))
+        axes.set_xlabel(xlabel)
+    _legend(figure)
+    tiers = [result.provenance for named in panels.values() for result in named.values()]
+    return Drawing(figure, pd.concat(frames, ignore_index=True), combine(*tiers))
+
+
+def _panels(title: str, headings: Sequence[str], *, sharey: bool = False) -> tuple[Figure, Any]:
+    """Axes side by side, each with its heading, under one title."""
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
     figure, grid = plt.subplots(
-        1, len(panels), figsize=(8.0, 3.6), layout="constrained", squeeze=False
+        1, len(headings), figsize=(8.0, 4.2), layout="constrained", sharey=sharey, squeeze=False
     )
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
-    for axes, (label, columns) in zip(grid[0], panels.items(), strict=True):
-        for at, column in enumerate(columns):
-            colour = style.CYCLE[at % len(style.CYCLE)]
-            axes.plot(frame[x], frame[column], "o-", color=colour, ms=4, label=column)
-            if errors and column in errors:
-                half = frame[errors[column]]
-                axes.fill_between(
-                    frame[x], frame[column] - half, frame[column] + half, color=colour, alpha=0.15
-                )
-        if start is not None:
-            axes.axvline(start - 0.5, color=style.MUTED, lw=0.8, ls=(0, (4, 3)))
-        axes.set_ylabel(label)
-        axes.set_xlabel(x)
-        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        if len(columns) > 1:
-            axes.legend(loc="best")
-    return Drawing(figure, frame, provenance)
+    for axes, heading in zip(grid[0], headings, strict=True):
+        axes.set_title(heading, fontsize=10, fontweight="normal", pad=6)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=16 // len(headings), integer=True))
+    return figure, grid[0]
+
+
+def _legend(figure: Figure) -> None:
+    """One legend below all panels, if there is more than one series to tell apart."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        found |= zip(map(str, labels), handles, strict=True)
+    if len(found) > 1:
+        figure.legend(list(found.values()), list(found), loc="outside lower left", ncols=3)
 
 
 def synthetic_weights(

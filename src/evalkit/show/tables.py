@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from evalkit.core.errors import OptionError
+from evalkit.core.estimate import Estimate
+from evalkit.core.labels import Key
 from evalkit.core.provenance import MEANING, Provenance, combine
-from evalkit.inference.infer import Inference
+from evalkit.inference.anderson_rubin import RatioSet
+from evalkit.inference.infer import Inference, Vcov, infer
 from evalkit.show import register
 from evalkit.show.claims import number
 
@@ -101,6 +104,73 @@ def regressions(results: Mapping[str, Inference], *, digits: int = 2) -> pd.Data
         counts = [result.meta.n_obs, result.n_units, result.n_clusters]
         rows[name] = [*cells, *(f"{count:,}" for count in counts), result.vcov_kind]
     return pd.DataFrame(rows)
+
+
+def estimates(
+    results: Mapping[Key, Inference],
+    *,
+    names: Sequence[str],
+    sets: Mapping[Key, RatioSet] | None = None,
+) -> pd.DataFrame:
+    """One row per inference with one coordinate: its names, estimate, standard error, interval.
+
+    Parameters
+    ----------
+    results : mapping of tuple of str to Inference
+        Each key names its row, one part per column of ``names``.
+    names : sequence of str
+        Headings of the columns that hold the parts of the keys.
+    sets : mapping of the same keys to RatioSet, optional
+        Adds the outer ends of each Anderson-Rubin set, and the first-stage F.
+    """
+    rows = []
+    for key, result in results.items():
+        if len(result.estimate) != 1 or len(key) != len(names):
+            raise OptionError(f"row {key} needs one coordinate, and one name for each of {names}")
+        values = (result.estimate, result.std_error, result.conf_low, result.conf_high)
+        rows.append((*key, *(float(value[0]) for value in values)))
+    frame = pd.DataFrame(rows, columns=[*names, "estimate", "SE", "low", "high"])
+    if sets is None:
+        return frame
+    found = [sets[key] for key in results]
+    return frame.assign(
+        **{
+            "AR low": [one.intervals[0][0] for one in found],
+            "AR high": [one.intervals[-1][1] for one in found],
+            "first-stage F": [one.first_stage_f for one in found],
+        }
+    )
+
+
+def standard_errors(
+    results: Mapping[Key, Estimate],
+    *,
+    names: Sequence[str],
+    kinds: Sequence[Vcov] = ("CR1S", "CR2", "CR3"),
+) -> pd.DataFrame:
+    """One row per estimate with one coordinate: its standard error of every kind, side by side.
+
+    Degrees of freedom follow where a kind has its own; the p-value is that of the last kind.
+
+    Parameters
+    ----------
+    results : mapping of tuple of str to Estimate
+        As in :func:`estimates`.
+    names : sequence of str
+        Headings of the columns that hold the parts of the keys.
+    kinds : sequence of str
+        As ``vcov`` of :func:`evalkit.infer`.
+    """
+    judged = {kind: {key: infer(one, vcov=kind) for key, one in results.items()} for kind in kinds}
+    frame = estimates(judged[kinds[-1]], names=names)[[*names, "estimate"]]
+    for kind in kinds:
+        frame[kind] = [float(one.std_error[0]) for one in judged[kind].values()]
+    for kind in ("CR2", "CR3"):
+        if kind in judged:
+            frame[f"dof {kind}"] = [float(one.dof[0]) for one in judged[kind].values()]
+    last = kinds[-1]
+    frame[f"p {last}"] = [float(one.p_value[0]) for one in judged[last].values()]
+    return frame
 
 
 def provenance_of(results: Mapping[str, Inference]) -> Provenance:
