@@ -50,11 +50,9 @@ class Door:
         import pandas as pd
 
         column = self.frame[name]
-        if not isinstance(column, pd.Series):
-            column = (
-                pd.Series(np.asarray(column)) if hasattr(column, "dtype") else pd.Series(column)
-            )
-        return column
+        if isinstance(column, pd.Series):
+            return column
+        return pd.Series(np.asarray(column) if hasattr(column, "dtype") else column)
 
     def number(self, name: str, *, infinite: bool = False) -> Vector:
         """A numeric column ``(n,)``, NaN where it is empty."""

@@ -205,7 +205,7 @@ def exposure_matrix(
     places = tuple(sorted(found["place"].unique()))
     families = tuple(found["measure_family"].unique())
     shape = (len(places), len(families))
-    first = np.full(shape, np.datetime64("NaT"), dtype="datetime64[D]")
+    first = np.full(shape, np.datetime64("NaT", "D"), dtype="datetime64[D]")
     last = first.copy()
     at = (
         [places.index(place) for place in found["place"]],
