@@ -87,7 +87,7 @@ def synthetic_did(
     Estimate
         Index level ``cohort`` (and ``time``). Its ``mass`` is the number (or weight) of treated
         observations, so that :func:`evalkit.aggregate` averages as the paper does.
-        :meth:`SyntheticWeights.behind` shows the weights.
+        :meth:`evalkit.did.SyntheticWeights.behind` shows the weights.
 
     Raises
     ------
