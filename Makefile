@@ -19,6 +19,8 @@ unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP MATPLOTLIBRC MPLBACKEND EVALKIT_RES
 
 py := .venv/bin/python
 rerun := .cache/results
+two := -n 2 --dist loadfile # by file: nbval needs a notebook's cells in one kernel, in order
+browser = $(or $(CHROMIUM),$(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name)))))
 lock := $(py) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate $(UPGRADE)
 
@@ -36,15 +38,15 @@ book: .venv ## execute the notebooks and build the book: book/_build/html/index.
 	@echo "The book: file://$(CURDIR)/book/_build/html/index.html"
 
 test: .venv lint ## every check: style, types, floors, unit tests, laws, doctests, notebooks
-	$(py) -m pytest -q -n 2 --doctest-modules src tests
+	$(py) -m pytest -q $(two) --doctest-modules src tests
 	@rm -rf $(rerun)
-	EVALKIT_RESULTS=$(CURDIR)/$(rerun) $(py) -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env \
+	EVALKIT_RESULTS=$(CURDIR)/$(rerun) $(py) -m pytest -q $(two) --nbval --nbval-current-env \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --nbval-cell-timeout 120 notebooks
 	$(py) tools/notebooks.py compare $(rerun)
 	$(py) tools/notebooks.py prove
 
 check: .venv lint ## the quick subset for a developer's loop
-	$(py) -m pytest -q -x -m "not slow" tests
+	$(py) -m pytest -q $(two) -x -m "not slow" tests
 
 .PHONY: lint
 lint: .venv
@@ -64,7 +66,9 @@ serve: book ## build the book and serve it on this machine
 	@$(py) -m http.server $(PORT) --bind 127.0.0.1 --directory book/_build/html
 
 check-web: book ## look at the pages in a browser: accessibility, requests, overflow (needs chromium)
-	@sh tools/check_web.sh
+	@if ! command -v node >/dev/null; then echo "SKIPPED: the pages were not looked at, node is missing"; \
+	elif [ -z "$(browser)" ]; then echo "SKIPPED: the pages were not looked at, chromium is missing"; \
+	else CHROMIUM="$(browser)" node tools/web_check.mjs $(PAGES); fi
 
 lock: .venv ## resolve the locks again (UPGRADE=--upgrade moves every pin)
 	$(lock) --extra dev pyproject.toml -o requirements.lock

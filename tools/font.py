@@ -1,7 +1,8 @@
-"""Build the Chinese font that figures use: a renamed subset of Noto Sans CJK SC.
+"""Build the Chinese font that figures use: a renamed subset of Noto Sans CJK SC, in two weights.
 
-Needed only to change the font; the result is committed. The source is the collection that Debian's
-`fonts-noto-cjk` installs. Run `python tools/font.py /path/to/NotoSansCJK-Regular.ttc`.
+Needed only to change the font; the result is committed. The sources are the collections that
+Debian's `fonts-noto-cjk` installs: run `python tools/font.py FOLDER` with the folder that holds
+them. The bold face, for titles, has only the characters that this project uses.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTCollection, TTFont
 
 ROOT = Path(__file__).resolve().parents[1]
-OUT = ROOT / "src" / "evalkit" / "show" / "fonts" / "EvalkitSansSC.otf"
+FONTS = ROOT / "src" / "evalkit" / "show" / "fonts"
 FAMILY, POSTSCRIPT = "Evalkit Sans SC", "EvalkitSansSC"
+FACES = {"Regular": "EvalkitSansSC.otf", "Bold": "EvalkitSansSC-Bold.otf"}
 HAN = re.compile(r"[\u3400-\u9fff]")
-TEXTS = ("book/*.md", "data/measures/*.csv")
+TEXTS = ("book/*.md", "data/measures/*.csv", "notebooks/*.ipynb", "src/evalkit/**/*.py")
 RANGES = (
     (0x20, 0x7E),  # ASCII
     (0xA0, 0x17F),  # Latin-1 and Latin Extended-A: accents of authors' names
@@ -50,8 +52,8 @@ def gb2312_level_1() -> set[int]:
     return points
 
 
-def wanted() -> set[int]:
-    points = gb2312_level_1()
+def wanted(face: str) -> set[int]:
+    points = gb2312_level_1() if face == "Regular" else set()
     for low, high in RANGES:
         points.update(range(low, high + 1))
     for pattern in TEXTS:
@@ -60,30 +62,30 @@ def wanted() -> set[int]:
     return points
 
 
-def rename(font: TTFont) -> None:
+def rename(font: TTFont, face: str) -> None:
     """Give the subset a name of its own, as the licence asks of modified versions."""
     for record in font["name"].names:
         text = str(record)
         if record.nameID in (1, 16, 21):
             text = FAMILY
         elif record.nameID == 3:
-            text = f"{POSTSCRIPT}-Regular;subset"
+            text = f"{POSTSCRIPT}-{face};subset"
         elif record.nameID == 4:
-            text = FAMILY
+            text = FAMILY if face == "Regular" else f"{FAMILY} {face}"
         elif record.nameID == 6:
-            text = f"{POSTSCRIPT}-Regular"
+            text = f"{POSTSCRIPT}-{face}"
         record.string = text
     cff = font["CFF "].cff
-    cff.fontNames[0] = f"{POSTSCRIPT}-Regular"
+    cff.fontNames[0] = f"{POSTSCRIPT}-{face}"
     top = cff.topDictIndex[0]
     for field, value in (("FamilyName", FAMILY), ("FullName", FAMILY)):
         if hasattr(top, field):
             setattr(top, field, value)
 
 
-def build(source: Path, out: Path) -> None:
-    faces = TTCollection(str(source)).fonts
-    font = next(f for f in faces if str(f["name"].getDebugName(1)) == "Noto Sans CJK SC")
+def build(source: Path, face: str, out: Path) -> None:
+    fonts = TTCollection(str(source)).fonts
+    font = next(f for f in fonts if str(f["name"].getBestFamilyName()) == "Noto Sans CJK SC")
     options = Options()
     options.layout_features = ["kern"]
     options.hinting = False
@@ -94,9 +96,9 @@ def build(source: Path, out: Path) -> None:
     options.recalc_timestamp = False
     options.drop_tables += ["vhea", "vmtx", "VORG", "BASE"]
     subsetter = Subsetter(options)
-    subsetter.populate(unicodes=wanted())
+    subsetter.populate(unicodes=wanted(face))
     subsetter.subset(font)
-    rename(font)
+    rename(font, face)
     font.recalcTimestamp = False
     out.parent.mkdir(parents=True, exist_ok=True)
     font.save(str(out))
@@ -104,12 +106,13 @@ def build(source: Path, out: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", type=Path)
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("folder", type=Path, help="where NotoSansCJK-Regular.ttc and -Bold.ttc are")
+    parser.add_argument("--out", type=Path, default=FONTS)
     args = parser.parse_args()
-    build(args.source, args.out)
-    data = args.out.read_bytes()
-    print(f"{args.out.name}: {len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
+    for face, name in FACES.items():
+        build(args.folder / f"NotoSansCJK-{face}.ttc", face, args.out / name)
+        data = (args.out / name).read_bytes()
+        print(f"{name}: {len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}")
     return 0
 
 

@@ -32,7 +32,7 @@ TIMEOUT = 120  # seconds for one cell
 AT_ONCE = 2  # kernels at a time: the machines we promise for have two cores
 KEPT = 4  # runs kept per notebook, so that going back to another branch costs nothing
 IGNORED = {"_build", "__pycache__", ".ipynb_checkpoints", ".DS_Store"}
-STAGED = ("_config.yml", "_toc.yml", "requirements.lock", "book", "data")
+STAGED = ("_config.yml", "_toc.yml", "requirements.lock", "book", "data", "src/evalkit/show/fonts")
 SHAPES_EVERY_PAGE = ("_config.yml", "_toc.yml", "requirements.lock", "book/_ext/")
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -250,8 +250,10 @@ def save(project: Project) -> None:
 
 def compare(project: Project, rerun: Path) -> None:
     """Refuse a re-run whose results are not the committed ones."""
-    if found := list(differences(tree(rerun), tree(project.results))):
+    expected = tree(project.results)
+    if found := list(differences(tree(rerun), expected)):
         raise NotebookError("re-executed results are not as committed:\n" + "\n".join(found))
+    print(f"evalkit: {len(expected)} files of results are as committed")
 
 
 def prove(project: Project) -> None:

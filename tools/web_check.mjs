@@ -114,10 +114,16 @@ async function look(browser, axe, name, scheme, width) {
   const wider = await page.evaluate(() => {
     const room = document.documentElement.clientWidth;
     if (document.documentElement.scrollWidth <= room) return null;
+    const contained = (element) => {
+      for (let box = element.parentElement; box !== document.body; box = box.parentElement) {
+        if (getComputedStyle(box).overflowX !== "visible") return true;
+      }
+      return false;
+    };
     const guilty = [...document.querySelectorAll("main *")].filter(
-      (e) => e.getBoundingClientRect().right > room + 1,
+      (element) => element.getBoundingClientRect().right > room + 1 && !contained(element),
     );
-    return guilty.slice(0, 3).map((e) => e.outerHTML.slice(0, 120)).join(" | ") || "unknown element";
+    return guilty.slice(0, 3).map((element) => element.outerHTML.slice(0, 120)).join(" | ") || "unknown element";
   });
   if (wider) problems.push(`wider than the window: ${wider}`);
 

@@ -53,12 +53,16 @@ def mark(app: Sphinx, doctree: nodes.document) -> None:
             if key in seen:
                 continue
             seen.add(key)
-            # Inside the source block: a browser then opens a folded cell when the link is followed.
+            # Inside the source block: a browser opens a folded cell when the link is followed.
             first = cell.children[0] if cell.children else None
-            folds = isinstance(first, nodes.Element) and first.get("nb_element") == "cell_code_source"
-            place = first if folds else cell
-            place.insert(0, nodes.target("", "", ids=[claims.anchor(key)], classes=["claim-anchor"]))
+            place = first if _is_source(first) else cell
+            ids = [claims.anchor(key)]
+            place.insert(0, nodes.target("", "", ids=ids, classes=["claim-anchor"]))
             store.add(env, "anchors", key)
+
+
+def _is_source(node: nodes.Node | None) -> bool:
+    return isinstance(node, nodes.Element) and node.get("nb_element") == "cell_code_source"
 
 
 def setup(app: Sphinx) -> None:

@@ -1,4 +1,4 @@
-"""The directives `{claims-index}` and `{figures-index}`: every number and figure, and where it is."""
+"""The directives `{claims-index}` and `{figures-index}`: where every number and figure is."""
 
 from __future__ import annotations
 
@@ -105,7 +105,11 @@ class FiguresIndex(SphinxDirective):
         if not csv or not (Path(self.env.srcdir) / "results" / csv).is_file():
             return nodes.Text("not written")
         return addnodes.download_reference(
-            "", "", nodes.literal("CSV", "CSV"), reftarget=f"/results/{csv}", refdoc=self.env.docname
+            "",
+            "",
+            nodes.literal("CSV", "CSV"),
+            reftarget=f"/results/{csv}",
+            refdoc=self.env.docname,
         )
 
 

@@ -1,4 +1,4 @@
-"""Mends the finished pages: no axe violations, no script twice, nothing that a page does not need."""
+"""Mends the finished pages: no axe violations, no script twice, nothing a page does not need."""
 
 from __future__ import annotations
 
@@ -66,18 +66,21 @@ def mend(html: str) -> str:
         '<div class="pst-scrollable-table-container">',
         '<div class="pst-scrollable-table-container" tabindex="0">',
     )
-    html = html.replace('<div class="output text_html">', '<div class="output text_html" tabindex="0">')
+    html = html.replace(
+        '<div class="output text_html">', '<div class="output text_html" tabindex="0">'
+    )
     # Labels that differ from the visible text of their button.
-    html = re.sub(r'(<button class="[^"]*\bsearch-button\b[^>]*?)\s+aria-label="[^"]*"', r"\1", html)
+    html = re.sub(
+        r'(<button class="[^"]*\bsearch-button\b[^>]*?)\s+aria-label="[^"]*"', r"\1", html
+    )
     html = html.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     # `doc-biblioentry` is out of use, and a list wants list items.
     html = html.replace('role="doc-biblioentry"', 'role="listitem"')
     # The sidebar is a landmark; say which.
-    html = html.replace(
+    return html.replace(
         '<div class="bd-sidebar-primary',
         '<div role="complementary" aria-label="Contents" class="bd-sidebar-primary',
     )
-    return html
 
 
 def mend_all(app: Sphinx, error: Exception | None) -> None:

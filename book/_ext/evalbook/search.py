@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
 from pathlib import Path
 
-import jieba
 from sphinx import search
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.search.en import SearchEnglish
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # jieba's source holds escapes that Python warns of
+    import jieba
 
 HAN = re.compile(r"[\u3400-\u9fff]+")
 GLOSSARY = re.compile(r"^(`{3,}|:{3,})\{glossary\}[^\n]*\n(.*?)^\1\s*$", re.MULTILINE | re.DOTALL)

@@ -13,6 +13,8 @@ from docutils.nodes import Node
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import evalkit
+
 from . import register, store, tables, tiers
 
 PACKAGES = (
@@ -34,7 +36,7 @@ PACKAGES = (
     "ipykernel",
     "nbclient",
 )
-FILES = ("requirements.lock", "src/evalkit/show/fonts/EvalkitSansSC.otf")
+FONTS = ("show/fonts/EvalkitSansSC.otf", "show/fonts/EvalkitSansSC-Bold.otf")
 
 
 def sha256(path: Path) -> str:
@@ -91,10 +93,13 @@ class Status(SphinxDirective):
         return tables.build(["", "This build"], rows, ["key-value"])
 
     def files(self, root: Path) -> Node:
+        package = Path(evalkit.__file__).parent
+        found = {"requirements.lock": root / "requirements.lock"}
+        found.update({f"evalkit/{name}": package / name for name in FONTS})
         rows = [
-            (tables.code(name), tables.code(sha256(root / name)))
-            for name in FILES
-            if (root / name).is_file()
+            (tables.code(name), tables.code(sha256(path)))
+            for name, path in found.items()
+            if path.is_file()
         ]
         return tables.build(["File", "sha256"], rows, ["hashes"])
 

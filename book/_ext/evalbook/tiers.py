@@ -79,7 +79,8 @@ class TierRole(SphinxRole):
     def run(self) -> tuple[list[Node], list[system_message]]:
         tier = self.text.strip()
         if tier not in TIERS:
-            log.warning(f"unknown tier {tier!r}: use {', '.join(TIERS)}", location=self.get_location())
+            message = f"unknown tier {tier!r}: use {', '.join(TIERS)}"
+            log.warning(message, location=self.get_location())
             return [nodes.problematic(self.rawtext, self.rawtext)], []
         return [badge(tier, self.env.docname)], []
 

@@ -198,7 +198,7 @@ def refuse_weights(name: str, weights: Vector, rows: Codes) -> None:
 
 def refuse_outside(name: str, cohorts: Vector, times: Labels, units: Labels) -> None:
     clock = as_number(times)
-    outside = np.isfinite(cohorts) & ((cohorts < clock[0]) | (cohorts > clock[-1]))
+    outside = (cohorts < clock[0]) | (np.isfinite(cohorts) & (cohorts > clock[-1]))
     if outside.any():
         at = int(np.flatnonzero(outside)[0])
         raise PanelError(

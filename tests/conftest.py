@@ -1,0 +1,26 @@
+"""Shared by all tests: the folder on the import path, and one derandomised hypothesis profile."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+settings.register_profile(
+    "evalkit",
+    derandomize=True,  # a failure seen once is seen by everybody
+    deadline=None,  # a shared machine may pause any example
+    max_examples=25,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("evalkit")
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A folder of its own for claims and figures."""
+    folder = tmp_path / "results"
+    monkeypatch.setenv("EVALKIT_RESULTS", str(folder))
+    return folder

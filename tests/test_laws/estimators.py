@@ -1,0 +1,130 @@
+"""The estimators that the laws are held over. A new estimator joins with one line in ``CASES``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import evalkit as ek
+from evalkit.core.estimate import Estimate
+from evalkit.core.panel import Panel
+from panels import START
+
+ALL = ("balanced", "text", "unbalanced", "clustered", "weighted", "unit_weighted", "staggered")
+PLAIN = ("balanced", "text", "clustered", "unit_weighted")
+BOTH = ("unit", "time")
+
+
+@dataclass(frozen=True)
+class Case:
+    """An estimator and what the laws may ask of it.
+
+    ``panels`` names recipes of ``panels.py``. ``absorbs`` says whether effects of units and of
+    periods cancel. ``degree`` is the power of c by which theta grows when the outcome is multiplied
+    by c (one number, or one per coordinate). ``block`` gives rows to which c is added and what
+    that does to theta: ``(panel, estimate) -> (direction (n,), shift (k,))``; None if the law has
+    no such form. ``linear`` says that ``weights.T @ y == theta``; ``design``, that CR2 and CR3
+    exist.
+    """
+
+    name: str
+    run: Callable[[Panel], Estimate]
+    panels: tuple[str, ...] = ALL
+    absorbs: tuple[str, ...] = BOTH
+    linear: bool = True
+    design: bool = True
+    degree: float | tuple[float, ...] = 1.0
+    block: Callable[[Panel, Estimate], tuple[Any, Any]] | None = None
+
+
+def treated(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to treated rows moves effects after adoption by c and nothing before."""
+    events = estimate.index.keys
+    return panel.treated, np.array([float(key[0] == "treated x post" or (
+        not isinstance(key[0], str) and key[0] >= 0)) for key in events])  # fmt: skip
+
+
+def dosed(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c times the dose added after the start moves slopes from then on by c."""
+    after = panel.clock[panel.time] >= START
+    shift = [float(key[0] == "dose x post" or (not isinstance(key[0], str) and key[0] >= START))
+             for key in estimate.index.keys]  # fmt: skip
+    return panel.dose[panel.unit] * after, np.array(shift)
+
+
+def regressor(name: str) -> Callable[[Panel, Estimate], tuple[Any, Any]]:
+    """c times a regressor added to the outcome moves its coefficient by c."""
+    return lambda panel, estimate: (
+        panel.column(name),
+        np.array([float(key[0] == name) for key in estimate.index.keys]),
+    )
+
+
+def exposed(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c times the exposure moves the effect by c, and the reduced form by c first stages."""
+    return panel.column("money"), np.array([1.0, estimate.theta[2], 0.0])
+
+
+def urban(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to the high group moves every gap by c."""
+    group = panel.category("group")
+    return (group.labels[group.codes] == "urban").astype(float), np.ones(len(estimate))
+
+
+def everybody(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to everybody moves every mean by c."""
+    return np.ones(len(panel.y)), np.ones(len(estimate))
+
+
+def unmoved(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to everybody moves no spread."""
+    return np.ones(len(panel.y)), np.zeros(len(estimate))
+
+
+def _iv(panel: Panel, **options: Any) -> Estimate:
+    return ek.did.regression(
+        panel, on=["x", "endogenous"], instruments=["z"], endogenous=["endogenous"], **options
+    )
+
+
+COUNTY_YEAR = ("unit", ("county", "time"))
+
+CASES = [
+    Case("regression", lambda p: ek.did.regression(p, on=["x", "money"]), block=regressor("x")),
+    Case("regression pooled", lambda p: ek.did.regression(p, on=["x"], absorb=()), absorbs=(),
+         block=regressor("x")),
+    Case("regression by year", lambda p: ek.did.regression(p, on=["x"], by_time=["base"]),
+         block=regressor("x")),
+    Case("two-stage", _iv, design=False, block=regressor("endogenous")),
+    Case("two by two", lambda p: ek.did.two_by_two(p), PLAIN, linear=False, design=False,
+         block=treated),
+    Case("two by two with gaps", lambda p: ek.did.two_by_two(p), ("unbalanced",), ("unit",),
+         linear=False, design=False, block=treated),
+    Case("two-way", lambda p: ek.did.two_way(p), block=treated),
+    Case("two-way with controls", lambda p: ek.did.two_way(p, covariates=["x"], by_time=["base"]),
+         block=treated),
+    Case("two-way county by year", lambda p: ek.did.two_way(p, absorb=COUNTY_YEAR), block=treated),
+    Case("event study", lambda p: ek.did.event_study(p), block=treated),
+    Case("event study with controls", lambda p: ek.did.event_study(p, covariates=["x"]),
+         block=treated),
+    Case("dose event study", lambda p: ek.did.dose_event_study(p, reference=START - 1),
+         block=dosed),
+    Case("dose event study county by year",
+         lambda p: ek.did.dose_event_study(p, reference=START - 1, absorb=COUNTY_YEAR),
+         block=dosed),
+    Case("dose response", lambda p: ek.did.dose_response(p, start=START, by_time=["base"]),
+         block=dosed),
+    Case("dose iv", lambda p: ek.did.dose_iv(p, exposure="money", start=START), linear=False,
+         design=False, degree=(1.0, 1.0, 0.0), block=exposed),
+    Case("gap", lambda p: ek.gaps.gap(p, between="group", high="urban", low="rural"),
+         absorbs=("time",), linear=False, design=False, block=urban),
+    Case("mean", lambda p: ek.gaps.spread(p, metric="mean"), absorbs=(), linear=False,
+         design=False, block=everybody),
+    Case("spread", lambda p: ek.gaps.spread(p, metric="sd"), absorbs=("time",), linear=False,
+         design=False, block=unmoved),
+    Case("relative spread", lambda p: ek.gaps.spread(p, metric="cv"), absorbs=(), linear=False,
+         design=False, degree=0.0),
+]  # fmt: skip
