@@ -46,7 +46,7 @@ class Recipe:
         z = rng.normal(size=len(town))
         x = rng.normal(size=len(town)) + 0.3 * treated
         endogenous = z + 0.5 * shock + rng.normal(size=len(town))
-        money = (1 + dose[town]) * after + 0.3 * rng.normal(size=len(town))
+        money = (2 + 2 * dose[town]) * after + rng.normal(size=len(town))
         y = (
             50
             + 2 * rng.normal(size=towns)[town]
@@ -54,7 +54,7 @@ class Recipe:
             + EFFECT * treated
             + 0.7 * x
             + 0.4 * endogenous
-            + 0.6 * money
+            + 1.5 * money
             + (1 + 0.5 * np.abs(dose[town])) * shock
         )
         frame = pd.DataFrame(

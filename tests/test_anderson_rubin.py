@@ -131,3 +131,10 @@ def test_the_set_covers_the_truth_where_the_t_interval_of_a_weak_ratio_does_not(
     monte_carlo = np.sqrt(0.95 * 0.05 / draws)
     assert abs(set_ - 0.95) < 3 * monte_carlo
     assert interval < 0.95 - 3 * monte_carlo
+
+
+@pytest.mark.parametrize("top", [0.0, 1.0, 9.0])
+def test_a_denominator_of_exactly_zero_gives_an_unbounded_set(top):
+    found = ek.anderson_rubin(made(top, 0.0), **KEYS)
+    assert not found.bounded
+    assert found.first_stage_f == 0

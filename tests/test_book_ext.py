@@ -292,6 +292,15 @@ def test_a_term_is_found_whole_and_by_its_parts() -> None:
             '<link rel="preload" as="script" href="a.js" />',
         ),
         ("<script>let a = 1;</script><script>let a = 1;</script>", "<script>let a = 1;</script>"),
+        (
+            '<div class="output text_html"><div class="evalkit-table tier-real"><div id="t">',
+            '<div class="output text_html"><div class="evalkit-table tier-real">'
+            '<div id="t" tabindex="0">',
+        ),
+        (
+            '<div class="output text_html"><div><table>',
+            '<div class="output text_html" tabindex="0"><div><table>',
+        ),
         ("<script>kernelName = 'python3'</script>", ""),
         ('<summary aria-label="Toggle hidden content">', "<summary>"),
         ('<div role="doc-biblioentry">', '<div role="listitem">'),

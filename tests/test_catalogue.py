@@ -173,6 +173,13 @@ def test_a_window_gives_a_bound_on_each_side() -> None:
     np.testing.assert_allclose(exposed.low[0, :, 0], [0, 0, 183 / 366, 1])
 
 
+def test_in_whole_years_any_day_counts() -> None:
+    rows = made(("a", "", "2019-07-02", "2020-07-02"))
+    exposed = catalogue.exposure_matrix(rows, years=[2018, 2019, 2020, 2021], whole_years=True)
+    assert exposed.high[0, :, 0].tolist() == [0, 1, 1, 1]
+    assert exposed.low[0, :, 0].tolist() == [0, 0, 1, 1]
+
+
 def test_without_an_earliest_date_exposure_may_have_been_there_always() -> None:
     exposed = catalogue.exposure_matrix(made(("a", "", None, "2020-01-01")), years=[2018, 2020])
     assert exposed.high[0, :, 0].tolist() == [1, 1]

@@ -12,10 +12,11 @@ import evalkit as ek
 from evalkit.core.errors import CombinationError, DoubtWarning, IdentificationError, OptionError
 from evalkit.inference.infer import Inference, sup_t
 from made import estimate
+from panels import RECIPES
 
 EXACT = 1e-12
-# The lattice has 65,536 points; at probability .95 the quantile then moves by about 1e-3.
-LATTICE = 3e-3
+# What the lattice promises: about five digits.
+LATTICE = 2e-5
 
 COVARIANCE = np.array([[1.0, 0.3, 0.0], [0.3, 2.0, -0.4], [0.0, -0.4, 0.5]])
 THETA = [1.5, -2.0, 0.2]
@@ -73,19 +74,21 @@ def test_the_sup_t_value_of_perfectly_correlated_coordinates_is_pointwise(dof):
 
 
 def _by_quadrature(rho, level, dof=np.inf):
-    """P(|t1|, |t2| <= c) for correlation rho, by Gauss-Legendre in z and midpoints in the scale."""
+    """The c with P(|t1|, |t2| <= c) = level at correlation rho, by Gauss-Legendre twice."""
     node, weight = np.polynomial.legendre.leggauss(200)
-    quantiles = (np.arange(2000) + 0.5) / 2000
-    scale = np.ones(1) if np.isinf(dof) else np.sqrt(stats.chi2(dof).ppf(quantiles) / dof)
+    scale, mass = np.ones(1), np.ones(1)
+    if np.isfinite(dof):  # the density of sqrt(chi2 / dof) on (0, 3)
+        scale = 1.5 * (node + 1)
+        mass = 1.5 * weight * stats.chi2(dof).pdf(dof * scale**2) * 2 * dof * scale
     side = np.sqrt(1 - rho**2)
 
     def covered(c):
         edge = (c * scale)[:, None]
         z = edge * node
         between = stats.norm.cdf((edge - rho * z) / side) - stats.norm.cdf((-edge - rho * z) / side)
-        return float((edge * weight * stats.norm.pdf(z) * between).sum(axis=1).mean())
+        return float((edge * weight * stats.norm.pdf(z) * between).sum(axis=1) @ mass)
 
-    return optimize.brentq(lambda c: covered(c) - level, 1, 6, xtol=1e-6)
+    return optimize.brentq(lambda c: covered(c) - level, 1, 6, xtol=1e-9)
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, -0.9])
@@ -94,10 +97,12 @@ def test_the_sup_t_value_of_two_correlated_normals_equals_quadrature(rho):
     assert sup_t(covariance, 0.95) == pytest.approx(_by_quadrature(rho, 0.95), rel=LATTICE)
 
 
-def test_the_sup_t_value_of_two_correlated_ts_equals_quadrature():
-    covariance = np.array([[1.0, 0.5], [0.5, 1.0]])
-    found = sup_t(covariance, 0.95, 10.0)
-    assert found == pytest.approx(_by_quadrature(0.5, 0.95, 10), rel=LATTICE)
+@pytest.mark.parametrize("dof", [4, 10, 56])
+@pytest.mark.parametrize("rho", [0.0, 0.5])
+def test_the_sup_t_value_of_two_ts_equals_quadrature(rho, dof):
+    covariance = np.array([[1.0, rho], [rho, 1.0]])
+    found = sup_t(covariance, 0.95, float(dof))
+    assert found == pytest.approx(_by_quadrature(rho, 0.95, dof), rel=LATTICE)
 
 
 def test_a_band_lies_between_the_pointwise_interval_and_bonferroni():
@@ -258,3 +263,22 @@ def test_the_arrays_of_an_inference_cannot_be_written():
     for name in ("estimate", "std_error", "p_value", "vcov", "dof", "conf_low", "band_low"):
         with pytest.raises(ValueError, match="read-only"):
             getattr(result, name)[...] = 0
+
+
+@pytest.mark.parametrize("kind", ["CR2", "CR3"])
+def test_a_coefficient_that_one_cluster_alone_identifies_raises_a_doubt(kind):
+    """One treated town: its own residuals are zero by construction, so the error shown is that of
+    the untreated alone, with nearly as many degrees of freedom as there are towns."""
+    recipe = RECIPES["balanced"]
+    frame = recipe.frame()
+    alone = frame.assign(start=np.where(frame["town"] == 0, 2003.0, np.nan))
+    with pytest.warns(DoubtWarning):
+        ek.infer(ek.did.two_way(recipe.panel(alone)), vcov=kind)
+
+
+def test_two_units_leave_no_error_to_judge_by():
+    """One treated and one untreated unit fit exactly; rounding must not pass for precision."""
+    panel = RECIPES["balanced"].panel()
+    with pytest.warns(DoubtWarning):
+        result = ek.infer(ek.did.two_way(panel.where(panel.unit < 2)))
+    assert np.isnan(result.p_value[0])

@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 import pytest
 
-import notebooks
+import nbfile
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
@@ -28,7 +28,7 @@ Rule = Callable[[str, Any, Path], Iterator[str]]
 
 
 def outputs(notebook: Any) -> Iterator[tuple[int, Any]]:
-    for number, cell in enumerate(notebooks.code_cells(notebook), 1):
+    for number, cell in enumerate(nbfile.code_cells(notebook), 1):
         for output in cell.outputs:
             yield number, output
 
@@ -44,7 +44,7 @@ def texts(output: Any) -> Iterator[str]:
 
 def counted_from_one(name: str, notebook: Any, results: Path) -> Iterator[str]:
     """nbval compares nothing in a cell without an execution count."""
-    counts = [cell.execution_count for cell in notebooks.code_cells(notebook)]
+    counts = [cell.execution_count for cell in nbfile.code_cells(notebook)]
     if counts != list(range(1, len(counts) + 1)):
         yield f"execution counts are {counts}; run `make notebooks`"
 
@@ -91,7 +91,7 @@ def figures_are_backed(name: str, notebook: Any, results: Path) -> Iterator[str]
 
 
 def code_only_tells(name: str, notebook: Any, results: Path) -> Iterator[str]:
-    for number, cell in enumerate(notebooks.code_cells(notebook), 1):
+    for number, cell in enumerate(nbfile.code_cells(notebook), 1):
         lines = cell.source.splitlines()
         if not 1 <= len(lines) <= LONGEST_CELL:
             yield f"code cell {number} has {len(lines)} lines, of at most {LONGEST_CELL}"
@@ -109,7 +109,7 @@ def code_only_tells(name: str, notebook: Any, results: Path) -> Iterator[str]:
 def written_as_saved(name: str, notebook: Any, results: Path) -> Iterator[str]:
     """`make notebooks` is the one way to write outputs, so that a second run changes no byte."""
     before = nbformat.writes(notebook)
-    if nbformat.writes(notebooks.normalise(nbformat.reads(before, as_version=4))) != before:
+    if nbformat.writes(nbfile.normalise(nbformat.reads(before, as_version=4))) != before:
         yield "holds metadata of a single run; run `make notebooks`"
 
 
@@ -127,7 +127,7 @@ RULES: list[Rule] = [
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_fit_for_comparison(path: Path, rule: Rule) -> None:
-    assert not list(rule(path.stem, notebooks.read(path), RESULTS))
+    assert not list(rule(path.stem, nbfile.read(path), RESULTS))
 
 
 def test_every_notebook_has_results_and_every_result_a_notebook() -> None:
@@ -155,7 +155,7 @@ def good(results: Path) -> Any:
         v4.new_code_cell("print(1 + 1)", execution_count=1, outputs=[printed]),
         v4.new_code_cell("draw()", execution_count=2, outputs=[picture]),
     ]
-    return notebooks.normalise(v4.new_notebook(cells=cells))
+    return nbfile.normalise(v4.new_notebook(cells=cells))
 
 
 def lose_counts(nb: Any) -> None:

@@ -11,9 +11,11 @@ import nbformat
 import pytest
 from nbformat import v4
 
+import nbfile
 import notebooks
 from agreement import differences
-from notebooks import NotebookError, Project, Tree, tree
+from nbfile import NotebookError
+from notebooks import Project, Tree, tree
 
 WRITES = """import json, os, pathlib
 folder = pathlib.Path(os.environ["EVALKIT_RESULTS"])
@@ -49,9 +51,9 @@ def change(project: Project, part: str) -> None:
 
 def edit(project: Project, cell: int, source: str) -> None:
     path = project.notebooks()["one"]
-    notebook = notebooks.read(path)
+    notebook = nbfile.read(path)
     notebook.cells[cell].source = source
-    path.write_bytes(notebooks.dump(notebook))
+    path.write_bytes(nbfile.dump(notebook))
 
 
 def tracked(project: Project) -> Tree:
@@ -98,7 +100,7 @@ def shown(*names: str) -> Any:
 
 
 def test_a_figure_gives_its_cell_alt_text_name_and_caption() -> None:
-    cell = notebooks.describe_figures(shown("gap")).cells[0]
+    cell = nbfile.describe_figures(shown("gap")).cells[0]
     assert cell.metadata["mystnb"] == {
         "image": {"alt": "gap fell"},
         "figure": {"name": "gap", "caption": "Fall."},
@@ -107,7 +109,7 @@ def test_a_figure_gives_its_cell_alt_text_name_and_caption() -> None:
 
 def test_two_figures_in_one_cell_are_refused() -> None:
     with pytest.raises(NotebookError, match="gap, dose"):
-        notebooks.describe_figures(shown("gap", "dose"))
+        nbfile.describe_figures(shown("gap", "dose"))
 
 
 def test_normalising_drops_what_belongs_to_one_run() -> None:
@@ -115,9 +117,9 @@ def test_normalising_drops_what_belongs_to_one_run() -> None:
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": {"name": "mine"}, "language_info": {"name": "python", "version": "3.11.7"}}
     )
-    done = notebooks.normalise(notebook)
+    done = nbfile.normalise(notebook)
     assert done.metadata == {
-        "kernelspec": notebooks.KERNEL,
+        "kernelspec": nbfile.KERNEL,
         "language_info": {"name": "python"},
     }
     assert done.cells[0].metadata == {}
@@ -166,7 +168,7 @@ def test_a_proven_notebook_is_staged_with_the_committed_outputs(project: Project
     notebooks.prove(project)
     edit(project, 0, "# New prose around the same code")
     notebooks.stage(project)
-    staged = notebooks.read(project.stage / "notebooks/one.ipynb")
+    staged = nbfile.read(project.stage / "notebooks/one.ipynb")
     assert staged.cells[0].source == "# New prose around the same code"
     assert staged.cells[1].outputs[0].text == "0.50\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import notebooks
+import nbfile
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -48,7 +48,7 @@ def typed() -> Iterator[tuple[str, str]]:
     """Every (path, number) typed into prose."""
     for path in PAGES:
         if path.suffix == ".ipynb":
-            cells = [c.source for c in notebooks.read(path).cells if c.cell_type == "markdown"]
+            cells = [c.source for c in nbfile.read(path).cells if c.cell_type == "markdown"]
         else:
             cells = [path.read_text("utf-8")]
         for text in cells:

@@ -125,6 +125,8 @@ EFFECTS = {
     "three": ("town", "year", "school_type"),
     "interaction": ("town", ("school_type", "year")),
     "coarse": ("district", "year"),
+    "nested": ("town", "district"),
+    "nested, two": ("town", "district", "year"),
 }
 NAMES = {"town": "unit", "year": "time", "district": "cluster", "school_type": "school_type"}
 
@@ -359,6 +361,8 @@ PARAMETERS = {
     "two": 2 + 1 + 5,  # one for the towns, years less one
     "three": 2 + 1 + 5 + 3,
     "coarse": 2 + 1 + 5,
+    "nested": 2 + 1,  # a district is a sum of its towns
+    "nested, two": 2 + 1 + 5,
 }
 
 
@@ -521,3 +525,28 @@ def test_large_effects_do_not_cost_digits():
     near = ek.did.regression(panel(frame), on=["x1", "x2"])
     away = ek.did.regression(panel(far), on=["x1", "x2"])
     np.testing.assert_allclose(away.theta, near.theta, rtol=1e-8)
+
+
+def test_an_effect_named_alone_in_a_tuple_is_the_effect_itself():
+    given = panel(rows(n=180).assign(x2=lambda d: d.town**2.0))
+    one = ek.did.regression(given, on=["x1"], by_time=["x2"])
+    two = ek.did.regression(given, on=["x1"], absorb=(("unit",), "time"), by_time=["x2"])
+    assert two.theta.tobytes() == one.theta.tobytes()
+
+
+def test_an_effect_named_twice_is_absorbed_once():
+    given = panel(rows(n=180))
+    one = ek.did.regression(given, on=["x1", "x2"])
+    two = ek.did.regression(given, on=["x1", "x2"], absorb=("unit", "time", "unit"))
+    close(two.theta, one.theta, DENSE)
+    for kind in ("CR1S", "CR2", "CR3"):
+        close(ek.infer(two, vcov=kind).vcov, ek.infer(one, vcov=kind).vcov, REFIT)
+
+
+@pytest.mark.parametrize("shift", [1e4, 1e8])
+def test_a_regressor_far_from_zero_keeps_its_coefficient(shift):
+    """Years as 2001 or incomes in cents: the level is absorbed, not mistaken for collinearity."""
+    frame = rows(n=180)
+    far = ek.did.regression(panel(frame.assign(x1=frame.x1 + shift)), on=["x1", "x2"])
+    near = ek.did.regression(panel(frame), on=["x1", "x2"])
+    np.testing.assert_allclose(far.theta, near.theta, rtol=1e-15 * shift * 100)

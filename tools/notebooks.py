@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
-import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,10 +23,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nbformat
 from nbclient import NotebookClient
 
 from agreement import differences
+from nbfile import (
+    KERNEL,
+    NotebookError,
+    code_cells,
+    describe_figures,
+    dump,
+    normalise,
+    read,
+    refuse_stderr,
+    with_outputs,
+)
 
 TIMEOUT = 120  # seconds for one cell
 AT_ONCE = 2  # kernels at a time: the machines we promise for have two cores
@@ -34,13 +44,8 @@ KEPT = 4  # runs kept per notebook, so that going back to another branch costs n
 IGNORED = {"_build", "__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 STAGED = ("_config.yml", "_toc.yml", "requirements.lock", "book", "data", "src/evalkit/show/fonts")
 SHAPES_EVERY_PAGE = ("_config.yml", "_toc.yml", "requirements.lock", "book/_ext/")
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 Tree = dict[str, bytes]  # path below some folder -> content
-
-
-class NotebookError(Exception):
-    """A notebook, or what it printed or wrote, is not fit for the book."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,68 +94,29 @@ def sync(wanted: Tree, folder: Path) -> set[str]:
     return changed
 
 
+def digest(files: Tree, *more: str) -> str:
+    """Short hash of files and texts, and of the Python that reads them."""
+    found = hashlib.sha256("{}.{}".format(*sys.version_info[:2]).encode())
+    for name, content in [*files.items(), *((text, b"") for text in more)]:
+        found.update(f"\0{name}\0{len(content)}\0".encode() + content)
+    return found.hexdigest()[:16]
+
+
 def key(root: Path, notebook: Path) -> str:
     """Hash of all that can change a notebook's outputs: cells, source, data, lock and Python."""
-    digest = hashlib.sha256("{}.{}".format(*sys.version_info[:2]).encode())
-    digest.update(json.dumps([cell.source for cell in code_cells(read(notebook))]).encode())
+    files: Tree = {}
     for part in ("src", "data", "requirements.lock"):
-        for name, content in tree(root, part).items():
-            digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:16]
+        files |= tree(root, part)
+    return digest(files, *(cell.source for cell in code_cells(read(notebook))))
 
 
-def read(path: Path) -> Any:
-    return nbformat.read(path, as_version=4)
-
-
-def dump(notebook: Any) -> bytes:
-    text: str = nbformat.writes(notebook)
-    return (text.rstrip("\n") + "\n").encode()
-
-
-def code_cells(notebook: Any) -> list[Any]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def normalise(notebook: Any) -> Any:
-    """Drop what differs between runs and machines without being a result."""
-    for cell in notebook.cells:
-        cell.metadata.pop("execution", None)
-    notebook.metadata["kernelspec"] = dict(KERNEL)
-    notebook.metadata.get("language_info", {}).pop("version", None)
-    return notebook
-
-
-def describe_figures(notebook: Any) -> Any:
-    """Give each figure's cell the alt text, name and caption that MyST-NB renders."""
-    for cell in code_cells(notebook):
-        figures = [made for out in cell.outputs if (made := out.get("metadata", {}).get("evalkit"))]
-        if len(figures) > 1:
-            names = ", ".join(figure["name"] for figure in figures)
-            raise NotebookError(f"one cell shows several figures ({names}); give each its own cell")
-        for figure in figures:
-            cell.metadata["mystnb"] = {
-                "image": {"alt": figure["alt"]},
-                "figure": {"name": figure["name"], "caption": figure["caption"]},
-            }
-    return notebook
-
-
-def with_outputs(notebook: Any, run: Any) -> Any:
-    """The present prose around the outputs that a run of the same code cells gave."""
-    for cell, done in zip(code_cells(notebook), code_cells(run), strict=True):
-        cell.outputs, cell.execution_count = done.outputs, done.execution_count
-    notebook.metadata = run.metadata
-    return normalise(notebook)
-
-
-def refuse_stderr(name: str, notebook: Any) -> None:
-    for number, cell in enumerate(code_cells(notebook), 1):
-        if text := "".join(out.text for out in cell.outputs if out.get("name") == "stderr"):
-            raise NotebookError(
-                f"{name}: code cell {number} wrote to stderr, where readers would see it; "
-                f"remove the cause of the warning:\n{text.strip()}"
-            )
+def commit(root: Path) -> str:
+    """The commit that the status page names, if there is one."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True)
+    except OSError:
+        return "no git"
+    return done.stdout.decode()
 
 
 async def execute(path: Path, cwd: Path, results: Path) -> Any:
@@ -232,6 +198,8 @@ def stage(project: Project) -> None:
     changed = sync(pages, project.stage)
     if any(name.startswith(SHAPES_EVERY_PAGE) for name in changed):
         shutil.rmtree(project.stage.parent / ".doctrees", ignore_errors=True)
+    inputs = digest(pages | tree(project.root, "src"), commit(project.root))
+    (project.stage.parent / ".inputs").write_text(inputs)
     print(f"evalkit: staged {len(names)} notebooks, {len(missing)} executed", flush=True)
 
 

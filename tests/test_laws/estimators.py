@@ -15,6 +15,7 @@ from panels import START
 
 ALL = ("balanced", "text", "unbalanced", "clustered", "weighted", "unit_weighted", "staggered")
 PLAIN = ("balanced", "text", "clustered", "unit_weighted")
+VARIANT = ("balanced", "weighted", "staggered")  # enough for another form of the same design
 BOTH = ("unit", "time")
 
 
@@ -97,7 +98,7 @@ CASES = [
     Case("regression pooled", lambda p: ek.did.regression(p, on=["x"], absorb=()), absorbs=(),
          block=regressor("x")),
     Case("regression by year", lambda p: ek.did.regression(p, on=["x"], by_time=["base"]),
-         block=regressor("x")),
+         VARIANT, block=regressor("x")),
     Case("two-stage", _iv, design=False, block=regressor("endogenous")),
     Case("two by two", lambda p: ek.did.two_by_two(p), PLAIN, linear=False, design=False,
          block=treated),
@@ -105,26 +106,27 @@ CASES = [
          linear=False, design=False, block=treated),
     Case("two-way", lambda p: ek.did.two_way(p), block=treated),
     Case("two-way with controls", lambda p: ek.did.two_way(p, covariates=["x"], by_time=["base"]),
-         block=treated),
-    Case("two-way county by year", lambda p: ek.did.two_way(p, absorb=COUNTY_YEAR), block=treated),
+         VARIANT, block=treated),
+    Case("two-way county by year", lambda p: ek.did.two_way(p, absorb=COUNTY_YEAR),
+         VARIANT, block=treated),
     Case("event study", lambda p: ek.did.event_study(p), block=treated),
     Case("event study with controls", lambda p: ek.did.event_study(p, covariates=["x"]),
-         block=treated),
+         VARIANT, block=treated),
     Case("dose event study", lambda p: ek.did.dose_event_study(p, reference=START - 1),
          block=dosed),
     Case("dose event study county by year",
          lambda p: ek.did.dose_event_study(p, reference=START - 1, absorb=COUNTY_YEAR),
-         block=dosed),
+         VARIANT, block=dosed),
     Case("dose response", lambda p: ek.did.dose_response(p, start=START, by_time=["base"]),
          block=dosed),
     Case("dose iv", lambda p: ek.did.dose_iv(p, exposure="money", start=START), linear=False,
          design=False, degree=(1.0, 1.0, 0.0), block=exposed),
     Case("gap", lambda p: ek.gaps.gap(p, between="group", high="urban", low="rural"),
          absorbs=("time",), linear=False, design=False, block=urban),
-    Case("mean", lambda p: ek.gaps.spread(p, metric="mean"), absorbs=(), linear=False,
+    Case("mean", lambda p: ek.gaps.spread(p, metric="mean"), VARIANT, absorbs=(), linear=False,
          design=False, block=everybody),
     Case("spread", lambda p: ek.gaps.spread(p, metric="sd"), absorbs=("time",), linear=False,
          design=False, block=unmoved),
-    Case("relative spread", lambda p: ek.gaps.spread(p, metric="cv"), absorbs=(), linear=False,
-         design=False, degree=0.0),
+    Case("relative spread", lambda p: ek.gaps.spread(p, metric="cv"), VARIANT, absorbs=(),
+         linear=False, design=False, degree=0.0),
 ]  # fmt: skip

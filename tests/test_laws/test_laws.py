@@ -16,10 +16,9 @@ from test_laws.over import over
 
 # Sums of a few hundred doubles of size 50 lose four or five of sixteen digits.
 ROUNDING = 1e-10
-# A jackknife value differs from psi by its unit's leverage, about p/N; these designs have up to
-# seventeen coefficients for 120 towns.
-JACKKNIFE_CORRELATION = 0.97
-JACKKNIFE_ERROR = 0.25
+# A jackknife value differs from psi by its unit's leverage: for these designs, of up to seventeen
+# coefficients on 120 towns, by 2 to 7 per cent of psi's length.
+JACKKNIFE = 0.1
 # The distance shrinks like 1/N: four times the towns should make it a quarter; half is asked, since
 # single draws of leverage are noisy.
 SHRINKS = 0.5
@@ -65,10 +64,9 @@ def test_contributions_agree_with_the_leave_one_out_jackknife(case):
     recipe = RECIPES[case.panels[0]]
     psi, changes = _jackknife(case, recipe, 120)
     few, changes_few = _jackknife(case, recipe, 30)
-    for j in range(psi.shape[1]):
-        assert np.corrcoef(psi[:, j], changes[:, j])[0, 1] > JACKKNIFE_CORRELATION
-    ratio = np.linalg.norm(changes, axis=0) / np.linalg.norm(psi, axis=0)
-    assert np.abs(ratio - 1).max() < JACKKNIFE_ERROR
+    assert (_distance(psi, changes) < JACKKNIFE).all()
+    errors = np.linalg.norm(changes, axis=0) / np.linalg.norm(psi, axis=0)
+    assert np.abs(errors - 1).max() < JACKKNIFE
     assert (_distance(psi, changes) < SHRINKS * _distance(few, changes_few)).all()
 
 

@@ -66,8 +66,12 @@ def mend(html: str) -> str:
         '<div class="pst-scrollable-table-container">',
         '<div class="pst-scrollable-table-container" tabindex="0">',
     )
-    html = html.replace(
-        '<div class="output text_html">', '<div class="output text_html" tabindex="0">'
+    great_table = r'<div class="evalkit-table[^>]*>\s*<div id="[^"]*"'
+    html = re.sub(f"({great_table})(?! tabindex)", r'\1 tabindex="0"', html)
+    html = re.sub(
+        r'<div class="output text_html">(?!\s*<div class="evalkit-table)',
+        '<div class="output text_html" tabindex="0">',
+        html,
     )
     # Labels that differ from the visible text of their button.
     html = re.sub(

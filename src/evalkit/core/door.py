@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.core.arrays import Codes, Labels, Vector
-from evalkit.core.errors import PanelError, some
+from evalkit.core.errors import OptionError, PanelError, some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,11 @@ class Door:
         repeated = [name for name in dict.fromkeys(names) if self.columns.count(name) > 1]
         if repeated:
             raise PanelError(f"two columns are called {some(repeated)}; rename one of them.")
-        if not len(self._series(names[0])):
+        lengths = {name: len(self.frame[name]) for name in dict.fromkeys(names)}
+        if len(set(lengths.values())) > 1:
+            listed = some((f"{name} has {length}" for name, length in lengths.items()), 12)
+            raise PanelError(f"the columns differ in length: {listed}. Give each row every column.")
+        if not lengths[names[0]]:
             raise PanelError("the frame has no rows")
 
     def _series(self, name: str) -> pd.Series[Any]:
@@ -99,8 +103,12 @@ class Door:
             labels = np.asarray(uniques)
         else:
             labels = np.array(uniques.tolist())
-        if labels.dtype.kind == "f" and np.isfinite(labels).all() and not (labels % 1).any():
-            labels = labels.astype(np.int64)
+        if labels.dtype.kind == "f":
+            if np.isinf(labels).any():
+                rows = np.flatnonzero(np.isinf(labels)[codes]) + 1
+                raise PanelError(f"column {name!r} is infinite in rows {some(rows)}. Correct it.")
+            if not (labels % 1).any():
+                labels = labels.astype(np.int64)
         return codes.astype(np.intp), labels
 
     def date(self, name: str, times: Labels, never: float) -> Vector:
@@ -125,8 +133,8 @@ class Door:
         if len(wrong_rows):
             at = wrong_rows[0]
             raise PanelError(
-                f"column {name!r}, row {at + 1}: {labels[codes[at]]!r} is no period of the time "
-                "column. Use one of its values, empty for never."
+                f"column {name!r}, row {at + 1}: {str(labels[codes[at]])!r} is no period of the "
+                "time column. Use one of its values, empty for never."
             )
         return np.where(codes >= 0, position[codes].astype(float), never)
 
@@ -170,6 +178,15 @@ def compact(codes: Codes, labels: Labels, rows: Codes) -> tuple[Codes, Labels]:
 
 def as_number(times: Labels) -> Vector:
     return times.astype(float) if times.dtype.kind in "iuf" else np.arange(len(times), dtype=float)
+
+
+def refuse_text_or_repeats(option: str, names: Sequence[str]) -> None:
+    """Refuse one text where a sequence of names is meant, and a name that stands twice."""
+    if isinstance(names, str):
+        raise OptionError(f"{option} takes a sequence of names: {option}=[{names!r}]")
+    repeated = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
+    if repeated:
+        raise OptionError(f"{option} names {some(repeated)} twice")
 
 
 def refuse_duplicates(

@@ -19,6 +19,7 @@ from evalkit.core.door import (
     compact,
     refuse_duplicates,
     refuse_outside,
+    refuse_text_or_repeats,
     refuse_weights,
 )
 from evalkit.core.errors import PanelError, check_option, some
@@ -144,6 +145,8 @@ class Panel:
         Panel 'score' (synthetic): 4 rows, 2 units x 2 periods, balanced; 1 treated in 1 cohort
         """
         check_option("provenance", provenance, TIERS)
+        for option, listed in (("covariates", covariates), ("categories", categories)):
+            refuse_text_or_repeats(option, listed)
         door = Door(frame)
         numeric = [outcome, *covariates, *([dose] if dose else []), *([weight] if weight else [])]
         grouping = [unit, time, *([cluster] if cluster else []), *categories]

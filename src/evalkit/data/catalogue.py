@@ -167,6 +167,7 @@ def exposure_matrix(
     by: By = "jurisdiction",
     jurisdictions: pd.DataFrame | None = None,
     years: Sequence[int] = YEARS,
+    whole_years: bool = False,
 ) -> Exposure:
     """Turn adoption windows into exposure of places to families of measures, year by year.
 
@@ -180,6 +181,9 @@ def exposure_matrix(
         Needed for ``city`` and ``county``.
     years : sequence of int
         Calendar years of the exposure.
+    whole_years : bool
+        True counts a year as exposed if any day of it is, which is all that outcomes taken once a
+        year can see; False keeps the share of the year.
 
     Returns
     -------
@@ -210,9 +214,10 @@ def exposure_matrix(
     first[at] = found["first"].to_numpy("datetime64[D]")
     last[at] = found["last"].to_numpy("datetime64[D]")
     begun = np.where(np.isnat(first) & ~np.isnat(last), np.datetime64("0001-01-01"), first)
-    return Exposure(
-        places, families, tuple(years), _shares(last, years), _shares(begun, years), first, last
-    )
+    low, high = _shares(last, years), _shares(begun, years)
+    if whole_years:
+        low, high = np.ceil(low), np.ceil(high)
+    return Exposure(places, families, tuple(years), low, high, first, last)
 
 
 def _shares(start: NDArray[np.datetime64], years: Sequence[int]) -> NDArray[np.float64]:

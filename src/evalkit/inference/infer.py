@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 Vcov: TypeAlias = Literal["CR0", "CR1", "CR1S", "CR2", "CR3"]
 FEW = 10  # clusters below which a clustered standard error is in doubt
-POINTS = 2**16  # lattice points behind a simultaneous critical value
+POINTS, KOROBOV = 8191, 2134  # lattice of least P2 error, 24 dimensions, weights 1/j^2
+EXACT = 1e-9  # where the search for a critical value stops
+SINGULAR = 1e-10  # variance left to a coordinate below which it depends on the others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,7 +186,8 @@ def infer(
     low, high, value = None, None, None
     if band:
         value = sup_t(covariance, level, float(np.min(dof)))
-        low, high = estimate.theta - value * error, estimate.theta + value * error
+        low = frozen(estimate.theta - value * error)
+        high = frozen(estimate.theta + value * error)
     return Inference(
         estimate=estimate.theta,
         std_error=frozen(error),
@@ -258,39 +261,84 @@ def wald(estimate: Estimate, *, vcov: Vcov = "CR1") -> Wald:
 def sup_t(covariance: Matrix, level: float, dof: float = np.inf) -> float:
     """Critical value ``c`` with ``P(max_j |t_j| <= c) = level`` for a joint normal or t.
 
-    The probability is taken over a fixed lattice (Richtmyer's rule, both signs), so the value
-    is the same on every machine and every run. Cost: ``POINTS`` x k^2.
+    The probability is Genz's sequentially conditioned integral over a fixed lattice, so the value
+    is the same on every run; it is exact for independent coordinates and good to about 0.005 for
+    twenty dependent ones. Cost: ``POINTS`` x k^2.
+
+    References
+    ----------
+    Genz and Bretz (2009), Computation of Multivariate Normal and t Probabilities, section 4.
     """
-    from scipy.special import chdtri, ndtri
+    from scipy.optimize import brentq
+    from scipy.special import ndtri, stdtrit
 
     scale = np.sqrt(np.diag(covariance))
     used = scale > 0
     if not used.any():
         raise IdentificationError("every standard error is zero; a band has no meaning")
-    correlation = covariance[np.ix_(used, used)] / np.outer(scale[used], scale[used])
-    value, vectors = np.linalg.eigh(correlation)
-    keep = value > 1e-12 * value.max()
-    root = vectors[:, keep] * np.sqrt(value[keep])
-    steps = np.arange(1, POINTS + 1)
-    generators = np.sqrt(_primes(root.shape[1] + 1))
-    normal = np.stack(
-        [ndtri((steps * alpha + 0.5 / POINTS) % 1.0) for alpha in generators[:-1]], axis=1
+    root = _cholesky(covariance[np.ix_(used, used)] / np.outer(scale[used], scale[used]))
+    points = _lattice(root.shape[1] + 1)
+
+    def quantile(p: float) -> float:
+        return float(ndtri(p) if np.isinf(dof) else stdtrit(dof, p))
+
+    # One interval is the least that may be asked, Bonferroni's the most.
+    low, high = quantile(0.5 + level / 2), quantile(1 - (1 - level) / (2 * len(root)))
+    if high - low < EXACT or _inside(root, points, low, dof) >= level:
+        return low
+    return float(
+        brentq(lambda c: _inside(root, points, c, dof) - level, low, high + 0.1, xtol=EXACT)
     )
-    largest = np.abs(normal @ root.T).max(axis=1)
+
+
+def _inside(root: Matrix, points: Matrix, crit: float, dof: float) -> float:
+    """Probability that no coordinate of ``root @ z`` leaves ``[-crit, crit]``."""
+    from scipy.special import chdtri, ndtr, ndtri
+
+    width = np.full(len(points), crit)
     if np.isfinite(dof):
-        chi2 = chdtri(dof, (steps * generators[-1]) % 1.0)
-        largest = largest * np.sqrt(dof / chi2)
-    return float(np.quantile(largest, level))
+        width *= np.sqrt(chdtri(dof, points[:, 0]) / dof)
+    probability = np.ones(len(points))
+    drawn = np.zeros((len(points), root.shape[1]))
+    free = 0
+    for row in root:
+        shift = drawn[:, :free] @ row[:free]
+        own = row[free] if free < root.shape[1] else 0.0
+        if own <= SINGULAR:
+            probability *= np.abs(shift) <= width * (1 + SINGULAR)
+            continue
+        below, above = ndtr((-width - shift) / own), ndtr((width - shift) / own)
+        probability *= above - below
+        drawn[:, free] = ndtri(
+            np.clip(below + points[:, free + 1] * (above - below), 1e-300, 1 - 1e-16)
+        )
+        free += 1
+    return float(probability.mean())
 
 
-def _primes(count: int) -> Vector:
-    found: list[int] = []
-    candidate = 2
-    while len(found) < count:
-        if all(candidate % prime for prime in found):
-            found.append(candidate)
-        candidate += 1
-    return np.array(found, float)
+def _cholesky(correlation: Matrix) -> Matrix:
+    """Lower echelon root ``(k, rank)``: a dependent coordinate adds a row but no column."""
+    k = len(correlation)
+    root = np.zeros((k, k))
+    pivots: list[int] = []
+    for j in range(k):
+        free = len(pivots)
+        for i, pivot in enumerate(pivots):
+            known = root[j, :i] @ root[pivot, :i]
+            root[j, i] = (correlation[j, pivot] - known) / root[pivot, i]
+        rest = correlation[j, j] - root[j, :free] @ root[j, :free]
+        if rest > SINGULAR:
+            root[j, free] = np.sqrt(rest)
+            pivots.append(j)
+    return root[:, : len(pivots)]
+
+
+def _lattice(dimensions: int) -> Matrix:
+    """Korobov's lattice, folded (the tent map) so that smooth integrands converge faster."""
+    generator = np.array([pow(KOROBOV, j, POINTS) for j in range(dimensions)])
+    uniform = (np.arange(POINTS)[:, None] * generator % POINTS + 0.5) / POINTS
+    folded: Matrix = np.clip(np.abs(2 * uniform - 1), 1e-12, 1 - 1e-12)
+    return folded
 
 
 def _clusters(estimate: Estimate) -> int:
@@ -324,6 +372,11 @@ def _covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, 
     codes, _ = encode(estimate.cluster)
     if vcov == "CR1S":
         n, parameters = estimate.leverage.degrees(codes)
+        if n <= parameters:
+            raise IdentificationError(
+                f"{n} rows and {parameters} parameters leave no degrees of freedom for CR1S; "
+                "use CR1, or a smaller design"
+            )
         scale = clusters / (clusters - 1) * (n - 1) / (n - parameters)
         return scale * estimate.vcov(), np.full(k, clusters - 1.0)
     s = estimate.leverage.adjusted(vcov, codes) @ estimate.combination

@@ -5,8 +5,7 @@ Draws and lays out; what the windows mean is decided in ``data/catalogue``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,9 @@ from evalkit.show import style
 from evalkit.show.figures import Drawing
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CITIES = {
     "370200": ("青岛 Qingdao", style.BLUE, "o"),
@@ -90,7 +91,7 @@ def timeline(measures: pd.DataFrame, jurisdictions: pd.DataFrame, *, title: str)
     axes.set_xticks(range(2012, 2025, 2))
     for label, colour, mark in CITIES.values():
         axes.plot([], [], color=colour, lw=3, marker=mark, ms=5, label=label)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+    _legend(figure, *axes.get_legend_handles_labels())
     named = found.assign(
         family=found["measure_family"].map(labels),
         place=found["place"].map({code: label for code, (label, _, _) in CITIES.items()}),
@@ -100,17 +101,33 @@ def timeline(measures: pd.DataFrame, jurisdictions: pd.DataFrame, *, title: str)
     return Drawing(figure, named[["family", "place", "first", "last", "rows"]], "documented")
 
 
+def _legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+    """A legend below the axes, in room kept for it."""
+    # Without its own transform it would move when a tight save enlarges the figure.
+    figure.legend(
+        handles, labels, loc="lower center", ncols=3, fontsize=9,
+        bbox_to_anchor=(0, 0, 1, 1), bbox_transform=figure.transFigure,
+    )  # fmt: skip
+    height = 0.22 * -(-len(labels) // 3) + 0.2
+    kept = height / figure.get_figheight()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0, kept, 1, 1 - kept))  # type: ignore[call-arg]
+
+
 def _bar(
     axes: Axes, first: pd.Timestamp, last: pd.Timestamp, height: float, colour: str, mark: str
 ) -> None:
     """One window: solid if both ends are known, fading to the left if the earliest is not."""
+    from matplotlib.colors import to_rgba
+
     end = _year(last)
     if pd.notna(first):
         axes.hlines(height, _year(first), end, color=colour, lw=3)
     else:
         edges = np.linspace(end - FADE, end, 13)
-        for step, (left, right) in enumerate(pairwise(edges)):
-            axes.hlines(height, left, right, color=colour, lw=3, alpha=(step + 1) / 13)
+        shades = [to_rgba(colour, alpha) for alpha in np.linspace(0.08, 1, 12)]
+        axes.hlines(np.full(12, height), edges[:-1], edges[1:], colors=shades, lw=3)
         axes.plot(end - FADE, height, marker="<", ms=4, color=colour, mfc=style.PAPER)
     axes.plot(end, height, marker=mark, ms=4.5, color=colour)
 
@@ -165,7 +182,7 @@ def exposure_map(
     axes.hlines(np.arange(len(order) - 1) + 0.5, -0.5, len(columns) - 0.5, color=style.GRID, lw=0.6)
     keys = [Patch(fc=fill, label=f"start known {state}") for state, (fill, _) in STATES.items()]
     keys[-1].set_label("no earliest date: begun by the year shown")
-    figure.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=9)
+    _legend(figure, keys, [str(key.get_label()) for key in keys])
     frame = pd.DataFrame(rows, columns=["place", "family", "start", "known"])
     return Drawing(figure, frame, "documented")
 
@@ -220,9 +237,8 @@ def tile_map(measures: pd.DataFrame, jurisdictions: pd.DataFrame, *, title: str)
                 count = row["own"] + row["named"]
                 words = f"{count} row" + ("s" if count > 1 else "")
                 axes.text(x, y + 0.3, words, ha="center", va="center", color=ink, fontsize=7.5)
-        axes.set_title(
-            f"{tiles['city_zh'].iloc[0]} {tiles['city_en'].iloc[0]}: {wide} rows for the city"
-        )
+        city = f"{tiles['city_zh'].iloc[0]} {tiles['city_en'].iloc[0]}"
+        axes.set_title(f"{city}: {wide} rows for the whole city", weight="normal", fontsize=10.5)
         axes.set_xlim(-0.6, 4.6)
         axes.set_ylim(3.6, -0.6)
         axes.set_aspect("equal")
@@ -232,7 +248,7 @@ def tile_map(measures: pd.DataFrame, jurisdictions: pd.DataFrame, *, title: str)
         Patch(fc=colours["some"], label="named in a row about its city"),
         Patch(fc=colours["none"], ec=style.MUTED, label="not named"),
     ]
-    figure.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=9)
+    _legend(figure, keys, [str(key.get_label()) for key in keys])
     kept = ["gbt2260_code", "name_zh", "name_en", "city_en", "own", "named", "city_wide"]
     return Drawing(figure, frame[kept], "documented")
 

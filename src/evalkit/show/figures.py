@@ -143,10 +143,64 @@ def event_study(
     start : float, optional
         First treated period; a line separates before from after.
     """
-    from matplotlib.ticker import MaxNLocator
-
     named = {"": results} if isinstance(results, Inference) else dict(results)
     figure, axes = _canvas(title)
+    drawn = _effects(axes, named, reference=reference, start=start)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    if len(named) > 1:
+        axes.legend(loc="best")
+    provenance = combine(*(result.provenance for result in named.values()))
+    return Drawing(figure, drawn, provenance)
+
+
+def event_studies(
+    panels: Mapping[str, Mapping[str, Inference]],
+    *,
+    title: str,
+    ylabel: str,
+    xlabel: str = "year",
+    reference: float | None = None,
+    start: float | None = None,
+) -> Drawing:
+    """Draw several event studies side by side on one scale, with one legend below.
+
+    Parameters
+    ----------
+    panels : mapping of str to mapping of str to Inference
+        Heading of each panel, and its series by name, in the same order in every panel.
+    title, ylabel, xlabel, reference, start
+        As in :func:`event_study`.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, grid = plt.subplots(
+        1, len(panels), figsize=(8.0, 4.2), layout="constrained", sharey=True, squeeze=False
+    )
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+    frames = []
+    for axes, (heading, named) in zip(grid[0], panels.items(), strict=True):
+        drawn = _effects(axes, named, reference=reference, start=start)
+        axes.set_title(heading, fontsize=10, fontweight="normal", pad=6)
+        axes.set_xlabel(xlabel)
+        frames.append(drawn.assign(panel=heading))
+    grid[0, 0].set_ylabel(ylabel)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=len(labels))
+    tiers = [result.provenance for named in panels.values() for result in named.values()]
+    return Drawing(figure, pd.concat(frames, ignore_index=True), combine(*tiers))
+
+
+def _effects(
+    axes: Axes,
+    named: Mapping[str, Inference],
+    *,
+    reference: float | None,
+    start: float | None,
+) -> pd.DataFrame:
+    """Draw the series of one event study and return the numbers drawn."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.axhline(0, color=style.MUTED, lw=0.8)
     if start is not None:
         axes.axvline(start - 0.5, color=style.MUTED, lw=0.8, ls=(0, (4, 3)))
@@ -166,13 +220,8 @@ def event_study(
         frames.append(frame.assign(series=name))
     if reference is not None:
         axes.plot([reference], [0], "o", mfc=style.PAPER, mec=style.MUTED, ms=6)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if len(named) > 1:
-        axes.legend(loc="best")
-    provenance = combine(*(result.provenance for result in named.values()))
-    return Drawing(figure, pd.concat(frames, ignore_index=True), provenance)
+    return pd.concat(frames, ignore_index=True)
 
 
 def forest(
@@ -208,7 +257,7 @@ def forest(
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(xlabel)
     if group:
-        axes.legend(loc="lower right")
+        figure.legend(loc="outside lower right", ncols=len(groups))
     return Drawing(figure, frame.reset_index(drop=True), provenance)
 
 

@@ -102,7 +102,8 @@ STYLE = """
 .catalogue table{border-collapse:collapse;font-size:.82rem;width:100%;min-width:58rem;margin:0}
 .catalogue caption{caption-side:top;text-align:left;padding:.4rem .5rem;font-weight:600;
 color:var(--pst-color-text-base,#1f2933)}
-.catalogue th,.catalogue td{padding:.3rem .5rem;text-align:left;vertical-align:top;
+.catalogue .catalogue-scroll th,.catalogue .catalogue-scroll td{padding:.3rem .5rem;
+text-align:left;vertical-align:top;
 border-bottom:1px solid var(--pst-color-border,#c9d1da)}
 .catalogue thead th{position:sticky;top:0;background:var(--pst-color-surface,#f3f5f8);
 color:var(--pst-color-text-base,#1f2933)}
