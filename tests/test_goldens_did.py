@@ -245,6 +245,9 @@ def changed(case):
     """The edge cases, by the rules of the script that made the file."""
     frame = mpdta()
     county, year, start = frame["countyreal"], frame["year"], frame["start"]
+    holes = frame[(county // 3 + 3 * year) % 11 > 0]
+    records = {"unit": "row"}
+    numbered = frame.assign(row=np.arange(len(frame)))
     return {
         "mpdta": lambda: (frame, {}, {}),
         "weights": lambda: (frame, {"weight": "weight"}, {}),
@@ -255,6 +258,11 @@ def changed(case):
         "gap": lambda: (frame[year != 2005], {}, {}),
         "single": lambda: (
             frame[(start != 2006) | (county == county[start == 2006].min())], {}, {}),
+        "holes dropped": lambda: (holes, {}, {"unbalanced": "balanced"}),
+        "holes as records": lambda: (holes, {}, {"unbalanced": "records"}),
+        "records": lambda: (numbered, records, {"unbalanced": "records"}),
+        "weighted records": lambda: (
+            numbered, {**records, "weight": "weight"}, {"unbalanced": "records"}),
     }[case]()  # fmt: skip
 
 
@@ -281,7 +289,20 @@ def golden(case):
 
 
 @pytest.mark.parametrize(
-    "case", ["mpdta", "weights", "states", "no never", "always", "gap", "single"]
+    "case",
+    [
+        "mpdta",
+        "weights",
+        "states",
+        "no never",
+        "always",
+        "gap",
+        "single",
+        "holes dropped",
+        "holes as records",
+        "records",
+        "weighted records",
+    ],
 )
 def test_every_number_of_the_parity_file_is_reached(case):
     frame, columns, options = changed(case)

@@ -72,7 +72,8 @@ class Estimate:
     Parameters
     ----------
     theta : Vector (k,)
-        Point estimates.
+        Point estimates; NaN where the data could not answer (``meta.notes`` say why), with zero
+        contributions.
     scores : Scores or Matrix (N, k)
         Contributions; ``psi`` is their plain matrix.
     units : Labels (N,)
@@ -89,6 +90,8 @@ class Estimate:
         ``theta = combination.T @ coefficients`` of that origin.
     mass : Estimate, optional
         Estimated weight of each coordinate, with its own contributions, for averages.
+    counts : Codes (k, 2), optional
+        Treated and comparison units behind each coordinate.
 
     Examples
     --------
@@ -111,6 +114,7 @@ class Estimate:
     origin: Linear | None = None
     combination: Matrix | None = None
     mass: Estimate | None = None
+    counts: Codes | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.scores, Scores):
@@ -127,6 +131,8 @@ class Estimate:
             )
         for name in ("theta", "units", "cluster"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
+        if self.counts is not None:
+            object.__setattr__(self, "counts", frozen(self.counts))
 
     def __len__(self) -> int:
         return len(self.theta)
@@ -181,6 +187,7 @@ class Estimate:
             index=self.index.take(positions),
             combination=None if self.combination is None else self.combination[:, positions],
             mass=None if self.mass is None else self.mass.take(positions),
+            counts=None if self.counts is None else self.counts[positions],
         )
 
     def contrast(self, matrix: Any, index: Index | Sequence[str], estimand: str = "") -> Estimate:
@@ -188,14 +195,18 @@ class Estimate:
         lin = np.atleast_2d(np.asarray(matrix, float))
         if lin.shape[1] != len(self):
             raise CombinationError(f"a contrast of {len(self)} coordinates, got {lin.shape}")
+        absent = np.isnan(self.theta)
+        theta = lin[:, ~absent] @ self.theta[~absent]
+        theta[lin[:, absent].any(axis=1)] = np.nan
         return replace(
             self,
-            theta=lin @ self.theta,
+            theta=theta,
             scores=self.scores.dot(lin.T),
             index=index if isinstance(index, Index) else Index.flat("contrast", index),
             meta=replace(self.meta, estimand=estimand or self.meta.estimand),
             combination=None if self.combination is None else self.combination @ lin.T,
             mass=None,
+            counts=None,
         )
 
     def ratio(self, numerator: Key, denominator: Key, name: str) -> Estimate:
@@ -215,6 +226,7 @@ class Estimate:
             origin=None,
             combination=None,
             mass=None,
+            counts=None,
         )
 
     def collapse(self) -> Estimate:
