@@ -116,7 +116,7 @@ def callaway_santanna(
     cohorts = None if unbalanced == "records" else Cohorts.of(panel)
     made = _make(panel, cohorts, cells, covariates, method, unbalanced)
     if np.isnan(made.theta).all():
-        raise IdentificationError("; ".join(made.failed))
+        raise IdentificationError("; ".join(reason.rstrip(".") for reason in made.failed))
     index = Index(
         ("cohort", "time"),
         tuple((plain(starts.start[c.g]), plain(starts.clock[c.t])) for c in cells),
@@ -155,6 +155,10 @@ def _make(
         return from_records(panel, cells, covariates, method)
     if cohorts is not None and not covariates:
         return from_paths(cohorts, cells)
+    if len(panel.y) == panel.n_units:
+        raise IdentificationError(
+            "every unit is seen once, so that no change can be taken; use unbalanced='records'"
+        )
     _refuse_changing_weights(panel)
     return from_changes(panel, cells, covariates, method)
 
