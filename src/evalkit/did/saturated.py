@@ -99,7 +99,8 @@ def extended_two_way(
     **Contribution.** That of :func:`regression`, with :math:`\bar x_g` taken as given.
     **Reference.** Wooldridge (2025), Empirical Economics; section 6.
     **Checked against.** R etwfe (printed digits), see ``tests/test_goldens_did.py``.
-    **Fails when.** A period has no untreated unit: its cells are left out and named.
+    **Fails when.** A period has no untreated unit, or a cohort no untreated period: they are left
+    out and named.
 
     Parameters
     ----------
@@ -131,17 +132,27 @@ def extended_two_way(
     array([1.5])
     """
     require_contrast(panel, never=False)
+    panel, notes = _identified(panel)
     treated = panel.treated > 0
-    free = np.bincount(panel.time, ~treated, minlength=panel.n_periods) > 0
-    lost = [plain(t) for t, ok in zip(panel.clock, free, strict=True) if not ok]
-    if lost:
-        panel = panel.where(free[panel.time])
-        treated = panel.treated > 0
     out = _saturated(panel, treated, "extended two-way fixed effects", absorb, (), baseline)
-    if lost:
-        note = f"no untreated unit in {some(lost, 20)}: periods left out"
-        out = replace(out, meta=replace(out.meta, notes=(*out.meta.notes, note)))
-    return out
+    return replace(out, meta=replace(out.meta, notes=(*out.meta.notes, *notes)))
+
+
+def _identified(panel: Panel) -> tuple[Panel, list[str]]:
+    """Without cohorts and periods that have no untreated observation; their effects are unknown."""
+    notes = []
+    treated, start = panel.treated > 0, panel.cohort[panel.unit]
+    always = np.setdiff1d(start[treated], start[~treated])
+    if len(always):
+        notes.append(f"cohort {some(map(plain, always))} left out: no period before its treatment")
+        panel = panel.where(~np.isin(start, always))
+    require_contrast(panel, never=False)
+    free = np.bincount(panel.time, panel.treated == 0, minlength=panel.n_periods) > 0
+    if not free.all():
+        lost = [plain(t) for t in panel.clock[~free]]
+        notes.append(f"no untreated unit in {some(lost, 20)}: periods left out")
+        panel = panel.where(free[panel.time])
+    return panel, notes
 
 
 def _saturated(
