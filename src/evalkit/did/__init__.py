@@ -1,6 +1,7 @@
 """Difference-in-differences: pure functions from a panel to an estimate."""
 
 from evalkit.did.callaway_santanna import callaway_santanna
+from evalkit.did.decomposition import bacon, negative_weights
 from evalkit.did.dose import dose_event_study, dose_iv, dose_response
 from evalkit.did.imputation import imputation
 from evalkit.did.regression import regression
@@ -8,6 +9,7 @@ from evalkit.did.saturated import extended_two_way, sun_abraham
 from evalkit.did.two_way import event_study, two_by_two, two_way
 
 __all__ = [
+    "bacon",
     "callaway_santanna",
     "dose_event_study",
     "dose_iv",
@@ -15,6 +17,7 @@ __all__ = [
     "event_study",
     "extended_two_way",
     "imputation",
+    "negative_weights",
     "regression",
     "sun_abraham",
     "two_by_two",
