@@ -3,7 +3,7 @@
 from evalkit.did.callaway_santanna import callaway_santanna
 from evalkit.did.decomposition import bacon, negative_weights
 from evalkit.did.dose import dose_event_study, dose_iv, dose_response
-from evalkit.did.imputation import imputation
+from evalkit.did.imputation import imputation, imputation_pretrends
 from evalkit.did.regression import regression
 from evalkit.did.saturated import extended_two_way, sun_abraham
 from evalkit.did.two_way import event_study, two_by_two, two_way
@@ -17,6 +17,7 @@ __all__ = [
     "event_study",
     "extended_two_way",
     "imputation",
+    "imputation_pretrends",
     "negative_weights",
     "regression",
     "sun_abraham",
