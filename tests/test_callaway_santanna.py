@@ -276,6 +276,19 @@ def test_a_constant_covariate_within_units_is_batched_without_a_trace():
     np.testing.assert_allclose(fixed.psi, single.psi, atol=TWIN)
 
 
+@pytest.mark.parametrize("unbalanced", ["pairwise", "records", "balanced"])
+@pytest.mark.parametrize("recipe", [BALANCED, HOLES], ids=["balanced", "with gaps"])
+def test_row_weights_reproduce_the_cells(recipe, unbalanced):
+    frame = recipe.frame()
+    if unbalanced == "balanced":  # the rows that the estimate keeps
+        frame = frame[frame.groupby("town")["year"].transform("size") == 6]
+    panel = recipe.panel(frame)
+    estimate = ek.did.callaway_santanna(panel, control="not_yet", unbalanced=unbalanced)
+    np.testing.assert_allclose(estimate.weights.T @ panel.y, estimate.theta, atol=TWIN)
+    event = ek.aggregate(estimate, by="event")
+    np.testing.assert_allclose(event.weights.T @ panel.y, event.theta, atol=TWIN)
+
+
 # --- Unbalanced panels ------------------------------------------------------------------------
 
 

@@ -9,13 +9,14 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
-from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.estimate import Estimate, Linear, Meta
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.did.group_time import (
     Base,
     Cell,
+    CellWeights,
     Control,
     Made,
     Starts,
@@ -121,7 +122,11 @@ def callaway_santanna(
         ("cohort", "time"),
         tuple((plain(starts.start[c.g]), plain(starts.clock[c.t])) for c in cells),
     )
-    linear = cohorts is not None and not covariates
+    origin: Linear | None = None
+    if not covariates and cohorts is not None:
+        origin = PathWeights(cohorts, made.scores.lin[:, :-1])
+    elif not covariates:
+        origin = CellWeights(panel, cells, unbalanced == "records")
     return Estimate(
         made.theta,
         made.scores,
@@ -136,8 +141,8 @@ def callaway_santanna(
             panel.provenance,
             (*panel.ledger, *lost, *made.failed),
         ),
-        origin=PathWeights(cohorts, made.scores.lin[:, :-1]) if cohorts and linear else None,
-        combination=np.eye(len(cells)) if linear else None,
+        origin=origin,
+        combination=None if covariates else np.eye(len(cells)),
         mass=_mass(panel, cohorts, starts, index, cells),
         counts=made.counts,
     )

@@ -201,6 +201,30 @@ def from_records(
     return Made(theta, Scores.dense(psi), counts, tuple(failed))
 
 
+@dataclass(frozen=True, eq=False)
+class CellWeights:
+    """Row weights of cells without covariates, on a panel that does not collapse to cohorts."""
+
+    panel: Panel
+    cells: Sequence[Cell]
+    records: bool
+
+    def weights(self) -> Matrix:
+        """Weights ``(n, K)`` with ``weights.T @ y == theta``."""
+        panel, start = self.panel, Starts.of(self.panel)
+        code, out = start.code[panel.unit], np.zeros((len(panel.y), len(self.cells)))
+        for k, cell in enumerate(self.cells):
+            at = {s: panel.time == s for s in (cell.t, cell.base)}
+            both = np.bincount(panel.unit, at[cell.t] | at[cell.base], panel.n_units) == 2
+            for s, sign in ((cell.t, 1.0), (cell.base, -1.0)):
+                used = at[s] if self.records else at[s] & both[panel.unit]
+                one, zero = used & (code == cell.g), used & np.isin(code, cell.controls)
+                if one.any() and zero.any():
+                    out[one, k] = sign * panel.weight[one] / panel.weight[one].sum()
+                    out[zero, k] = -sign * panel.weight[zero] / panel.weight[zero].sum()
+        return out
+
+
 def _design(panel: Panel, covariates: Sequence[str]) -> Matrix:
     return np.column_stack([np.ones(len(panel.y)), *(panel.column(name) for name in covariates)])
 
