@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Codes, Flags, Labels, Matrix, Vector, encode, frozen
 from evalkit.core.errors import CombinationError, some
 from evalkit.core.labels import Index, Key
 from evalkit.core.provenance import Provenance, combine
@@ -46,6 +46,10 @@ class Leverage(Linear, Protocol):
 
     def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
         """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
+        ...
+
+    def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
+        """True ``(k,)`` for combinations that some cluster identifies alone."""
         ...
 
 

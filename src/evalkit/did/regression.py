@@ -179,11 +179,14 @@ def absorbed(panel: Panel, absorb: Absorb) -> list[Groups]:
     if isinstance(absorb, str):
         raise OptionError(f'absorb takes a sequence: absorb=("{absorb}",)')
     effects = []
-    for effect in absorb:
-        names = (effect,) if isinstance(effect, str) else effect
+    for names in dict.fromkeys(_members(effect) for effect in absorb):
         codes = cross([panel.category(name).codes for name in names])
         effects.append(Groups(codes, int(codes.max()) + 1))
     return effects or [Groups(np.zeros(len(panel.y), np.intp), 1)]
+
+
+def _members(effect: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (effect,) if isinstance(effect, str) else tuple(sorted(set(effect)))
 
 
 def _controls(
@@ -191,10 +194,11 @@ def _controls(
 ) -> tuple[Matrix, list[str]]:
     columns = [panel.column(name) for name in covariates]
     names = list(covariates)
+    absorbs_unit = ("unit",) in map(_members, absorb)
     for name in by_time:
         value = panel.column(name)
         # A unit effect absorbs the level of a baseline covariate: one period has to be left out.
-        first = 1 if "unit" in absorb and _constant(panel, name) else 0
+        first = 1 if absorbs_unit and _constant(panel, name) else 0
         for period in range(first, panel.n_periods):
             columns.append(value * (panel.time == period))
             names.append(f"{name} in {panel.times[period]}")

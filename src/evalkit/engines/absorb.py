@@ -95,8 +95,11 @@ class Absorber:
         """Pivoted Cholesky factor of the concentrated normal matrix, and its pivots."""
         joint, own = self._normal
         normal = (own - joint.T @ joint.multiply(self._inverse)).toarray()
-        scale = max(float(np.diag(normal).max()), 1e-300)
-        factor, pivots, rank, _ = dpstrf(normal, tol=len(normal) * 1e-13 * scale, lower=1)
+        # Relative to the counts before the largest effect is taken out: nested, none is left.
+        tolerance = len(normal) * 1e-13 * float(own.diagonal().max())
+        if np.diag(normal).max() <= tolerance:  # dpstrf would take the first pivot unasked
+            return np.zeros((0, 0)), np.zeros(0, np.intp)
+        factor, pivots, rank, _ = dpstrf(normal, tol=tolerance, lower=1)
         return np.tril(factor)[:rank, :rank], pivots[:rank].astype(np.intp) - 1
 
     @cached_property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import qr, solve_triangular
 
-from evalkit.core.arrays import Codes, Groups, Matrix, Vector
+from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
 from evalkit.core.errors import CombinationError, IdentificationError, some
 from evalkit.engines.absorb import Absorber
 
@@ -109,6 +109,20 @@ class Fit:
             square[j] += (inner**2).sum()
         dof: Vector = trace**2 / square
         return dof
+
+    def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
+        """True ``(k,)`` where part of a combination's loading lies in a direction of leverage one.
+
+        Dropping that cluster would lose the combination, so its residuals say nothing about it.
+        """
+        half, q, parts = self._half_weighted(cluster)
+        loadings = (half * self.x) @ self.bread @ combination
+        alone = np.zeros(combination.shape[1], dtype=bool)
+        for rows in parts:
+            value, vectors = np.linalg.eigh(np.eye(len(rows)) - q[rows] @ q[rows].T)
+            lost = vectors[:, value <= EDGE].T @ loadings[rows]
+            alone |= (lost**2).sum(axis=0) > SINGULAR * (loadings**2).sum(axis=0)
+        return alone
 
     def _clusters(self, cluster: Codes) -> Groups:
         return Groups(cluster[self.unit.codes], int(cluster.max()) + 1)

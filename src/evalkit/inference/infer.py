@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Vcov: TypeAlias = Literal["CR0", "CR1", "CR1S", "CR2", "CR3"]
 FEW = 10  # clusters below which a clustered standard error is in doubt
-POINTS, KOROBOV = 8191, 2134  # lattice of least P2 error, 24 dimensions, weights 1/j^2
+POINTS, KOROBOV = 16381, 530  # lattice of least P2 error, 24 dimensions, weights 1/j^2
+ROUNDING = 1e-13  # an error this small beside its estimate is rounding, not precision
 EXACT = 1e-9  # where the search for a critical value stops
 SINGULAR = 1e-10  # variance left to a coordinate below which it depends on the others
 
@@ -279,8 +280,8 @@ def sup_t(covariance: Matrix, level: float, dof: float = np.inf) -> float:
     """Critical value ``c`` with ``P(max_j |t_j| <= c) = level`` for a joint normal or t.
 
     The probability is Genz's sequentially conditioned integral over a fixed lattice, so the value
-    is the same on every run; it is exact for independent coordinates and good to about 0.005 for
-    twenty dependent ones. Cost: ``POINTS`` x k^2.
+    is the same on every run; it is exact for independent coordinates and good to about 0.005
+    where many depend on few. Cost: ``POINTS`` x k^2.
 
     References
     ----------
@@ -396,6 +397,15 @@ def _covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, 
             )
         scale = clusters / (clusters - 1) * (n - 1) / (n - parameters)
         return scale * estimate.vcov(), np.full(k, clusters - 1.0)
+    alone = estimate.leverage.identified_by_one(codes, estimate.combination)
+    if alone.any():
+        keys = [key for key, one in zip(estimate.index.keys, alone, strict=True) if one]
+        warnings.warn(
+            f"a single cluster identifies {some(' '.join(map(str, key)) for key in keys)}: its own "
+            "error cannot be seen in the residuals. Use randomisation inference.",
+            DoubtWarning,
+            stacklevel=3,
+        )
     s = estimate.leverage.adjusted(vcov, codes) @ estimate.combination
     return s.T @ s, estimate.leverage.satterthwaite(vcov, codes, estimate.combination)
 
@@ -404,7 +414,7 @@ def _t_test(theta: Vector, error: Vector, dof: Vector) -> tuple[Vector, Vector]:
     from scipy.special import ndtr, stdtr
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.where(error > 0, theta / error, np.nan)
+        statistic = np.where(error > ROUNDING * np.abs(theta), theta / error, np.nan)
     tail = np.where(np.isinf(dof), ndtr(-np.abs(statistic)), stdtr(dof, -np.abs(statistic)))
     return statistic, 2 * tail
 
