@@ -33,6 +33,7 @@ _DOORS = {
     "infer": "evalkit.inference.infer",
     "load": "evalkit.data.contract",
     "minimum_detectable_effect": "evalkit.inference.power",
+    "negative_weights": "evalkit.inference.negative_weights",
     "stack": "evalkit.core.estimate",
     "wald": "evalkit.inference.infer",
 }
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.infer import wald as wald
+    from evalkit.inference.negative_weights import negative_weights as negative_weights
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.show import figures as figures
     from evalkit.show import tables as tables

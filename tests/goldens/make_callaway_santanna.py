@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from moderndid import aggte, att_gt, load_mpdta
 
 HEAD = (
     "case", "control", "method", "covariates", "base", "anticipation",
@@ -26,6 +25,8 @@ AVERAGES = {"simple": "", "group": "cohort", "dynamic": "event", "calendar": "ti
 
 
 def mpdta() -> pd.DataFrame:
+    from moderndid import load_mpdta
+
     frame = pd.DataFrame(load_mpdta().to_dict(as_series=False))
     frame["state"] = frame["countyreal"] // 1000
     frame["weight"] = 1 + (frame["countyreal"] % 7) / 4
@@ -55,6 +56,8 @@ def changed(frame: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, dict[str, obje
 
 
 def run(frame, spec, extra):
+    from moderndid import aggte, att_gt
+
     control, method, covariates, base, anticipation = spec
     options = {
         "yname": "lemp", "tname": "year", "idname": "countyreal", "gname": "first.treat",

@@ -65,6 +65,9 @@ class Meta:
     notes: tuple[str, ...] = ()
 
 
+_ALONE: dict[str, Any] = dict.fromkeys(("origin", "combination", "mass", "counts"))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
     """Point estimate ``theta`` with one row of contributions per unit.
@@ -76,8 +79,7 @@ class Estimate:
     Parameters
     ----------
     theta : Vector (k,)
-        Point estimates; NaN where the data could not answer (``meta.notes`` say why), with zero
-        contributions.
+        Point estimates; NaN, without contributions, where the data could not answer.
     scores : Scores or Matrix (N, k)
         Contributions; ``psi`` is their plain matrix.
     units : Labels (N,)
@@ -227,10 +229,7 @@ class Estimate:
             scores=self.scores.dot(row),
             index=Index.flat("term", [name]),
             meta=replace(self.meta, estimand=name),
-            origin=None,
-            combination=None,
-            mass=None,
-            counts=None,
+            **_ALONE,
         )
 
     def collapse(self) -> Estimate:
@@ -241,9 +240,7 @@ class Estimate:
             scores=Scores.dense(self.cluster_sums()),
             units=labels,
             cluster=labels,
-            origin=None,
-            combination=None,
-            mass=None,
+            **{**_ALONE, "counts": self.counts},
         )
 
     def __mul__(self, scale: float) -> Estimate:
@@ -323,10 +320,6 @@ def _joined(estimates: Sequence[Estimate], estimand: str) -> Meta:
     )
 
 
-def _shared(a: Estimate, b: Estimate) -> bool:
-    return a.origin is not None and a.origin is b.origin
-
-
 def _sum(a: Estimate, b: Estimate, sign: float) -> Estimate:
     if a.index != b.index:
         raise CombinationError(
@@ -341,7 +334,7 @@ def _sum(a: Estimate, b: Estimate, sign: float) -> Estimate:
         units, cluster = a.units, a.cluster
     joiner = " plus " if sign > 0 else " minus "
     same = a.meta.estimand == b.meta.estimand
-    shared = _shared(a, b)
+    shared = a.origin is not None and a.origin is b.origin
     combination = None
     if shared and a.combination is not None and b.combination is not None:
         combination = a.combination + sign * b.combination
@@ -388,9 +381,9 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
     keys = tuple((name, *key) for name, part in estimates.items() for key in part.index.keys)
     origin, combination = None, None
     combinations = [part.combination for part in parts]
-    if all(_shared(parts[0], part) for part in parts) and None not in [
-        None if c is None else 0 for c in combinations
-    ]:
+    if all(part.origin is not None and part.origin is parts[0].origin for part in parts) and all(
+        c is not None for c in combinations
+    ):
         origin = parts[0].origin
         combination = np.hstack([c for c in combinations if c is not None])
     return Estimate(

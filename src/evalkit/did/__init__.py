@@ -1,7 +1,7 @@
 """Difference-in-differences: pure functions from a panel to an estimate."""
 
 from evalkit.did.callaway_santanna import callaway_santanna
-from evalkit.did.decomposition import bacon, negative_weights
+from evalkit.did.decomposition import bacon
 from evalkit.did.dose import dose_event_study, dose_iv, dose_response
 from evalkit.did.imputation import imputation, imputation_pretrends
 from evalkit.did.regression import regression
@@ -18,7 +18,6 @@ __all__ = [
     "extended_two_way",
     "imputation",
     "imputation_pretrends",
-    "negative_weights",
     "regression",
     "sun_abraham",
     "two_by_two",

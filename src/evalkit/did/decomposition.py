@@ -1,55 +1,51 @@
-"""What a two-way coefficient is made of: its two-by-two comparisons, and its weights on effects.
-
-Not estimators of anything new: views of :func:`two_way`, to be shown beside it.
-"""
+"""The two-by-two comparisons that a static two-way coefficient is made of, and their weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from evalkit.core.arrays import Labels, Vector
-from evalkit.core.errors import CombinationError, IdentificationError
-from evalkit.core.estimate import Estimate
+from evalkit.core.arrays import Vector
+from evalkit.core.errors import IdentificationError
+from evalkit.core.estimate import Estimate, Meta
+from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
+from evalkit.core.scores import Scores
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, plain
-
-if TYPE_CHECKING:
-    import pandas as pd
+from evalkit.engines.cohorts import Cohorts, PathWeights, plain
 
 
-def bacon(panel: Panel) -> pd.DataFrame:
-    r"""Two-by-two comparisons behind the static two-way coefficient, with their weights.
+def bacon(panel: Panel) -> Estimate:
+    r"""Goodman-Bacon decomposition: two-by-two comparisons, of which two-way effects are a mean.
 
-    With :math:`n` the share of units in a cohort and :math:`\bar D` its share of treated periods,
-    a pair of cohorts with :math:`\bar D_e>\bar D_l` is compared twice: before l adopts, e against
-    l with weight :math:`n_en_l(\bar D_e-\bar D_l)(1-\bar D_e)`; and after e has adopted, l against
-    e with weight :math:`n_en_l\bar D_l(\bar D_e-\bar D_l)`, both over their sum. The second takes
-    treated units as controls, and subtracts any change of their effect.
+    **Estimand.** The change of the difference between two cohorts, when one of them adopts and the
+    other does not change treatment.
+    **Assumptions.** Parallel trends of the pair; where the control is treated already ("later vs
+    earlier", "treated vs always"), also effects that are constant over time.
+    **Estimator.** With :math:`n` the share of units in a cohort and :math:`\bar D` its share of
+    treated periods, cohorts with :math:`\bar D_e>\bar D_l` are compared twice: before l adopts, e
+    against l with weight :math:`n_en_l(\bar D_e-\bar D_l)(1-\bar D_e)`; after e has adopted, l
+    against e with weight :math:`n_en_l\bar D_l(\bar D_e-\bar D_l)`, over the sum of weights.
+    **Contribution.** Deviations of a unit's change from its cohort's; weights are taken as given.
+    **Reference.** Goodman-Bacon (2021), Journal of Econometrics 225(2), theorem 1.
+    **Checked against.** R bacondecomp 0.1.3 (printed digits); :func:`two_way` (1e-10).
+    **Fails when.** The panel is unbalanced, or weights change within units: refused.
 
     Parameters
     ----------
     panel : Panel
-        Balanced, one weight per unit, no covariates.
+        Balanced, one weight per unit.
 
     Returns
     -------
-    pandas.DataFrame
-        One row per comparison: ``type``, ``treated``, ``control`` (cohorts; inf is never),
-        ``estimate``, ``weight``. ``(weight * estimate).sum()`` is the two-way coefficient.
+    Estimate
+        Index levels ``type``, ``treated`` and ``control`` (cohorts; inf is never). ``mass`` holds
+        the weights, which sum to one: :func:`aggregate` gives the two-way coefficient, and with
+        ``by="type"`` its parts.
 
     Raises
     ------
     IdentificationError
-        An unbalanced panel or weights that change within units; nothing to compare.
-
-    References
-    ----------
-    Goodman-Bacon (2021), Journal of Econometrics 225(2), theorem 1. Checked against R bacondecomp
-    0.1.3 (printed digits) and :func:`two_way` (1e-12).
+        An unbalanced panel, weights that change within units, or nothing to compare.
 
     Examples
     --------
@@ -59,11 +55,9 @@ def bacon(panel: Panel) -> pd.DataFrame:
     ...          "start": [2] * 3 + [3] * 3 + [None] * 3}
     >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
     ...                             cohort="start", provenance="synthetic")
-    >>> ek.did.bacon(panel)["type"].tolist()
-    ['earlier vs later', 'later vs earlier', 'treated vs never', 'treated vs never']
+    >>> ek.aggregate(ek.did.bacon(panel), by="type").index.level("type")
+    ('earlier vs later', 'later vs earlier', 'treated vs never')
     """
-    import pandas as pd
-
     require_contrast(panel, never=False)
     cohorts = Cohorts.of(panel)
     if cohorts is None:
@@ -71,35 +65,59 @@ def bacon(panel: Panel) -> pd.DataFrame:
             "the decomposition needs a balanced panel with one weight per unit; keep the units "
             "observed in every period, or look at the weights of two_way instead"
         )
+    pairs = _pairs(cohorts)
+    if not pairs:
+        raise IdentificationError("no cohort changes treatment while another does not")
+    lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(pairs)))
+    keys, weight = [], np.empty(len(pairs))
+    for k, (kind, one, other, change, share) in enumerate(pairs):
+        lin[one, :-1, k] = change / cohorts.mass[one]
+        lin[other, :-1, k] = -change / cohorts.mass[other]
+        keys.append((kind, plain(cohorts.start[one]), plain(cohorts.start[other])))
+        weight[k] = share
+    scores = Scores(cohorts.rows, lin)
+    index = Index(("type", "treated", "control"), tuple(keys))
+    meta = Meta(
+        "two-by-two comparison",
+        "Goodman-Bacon decomposition",
+        panel.outcome,
+        len(panel.y),
+        panel.provenance,
+        panel.ledger,
+    )
+    given = Scores(cohorts.rows, np.zeros_like(lin))
+    share = weight / weight.sum()
+    return Estimate(
+        np.einsum("ctk,c,ct->k", lin[:, :-1], cohorts.mass, cohorts.mean),
+        scores,
+        panel.units,
+        panel.cluster,
+        index,
+        meta,
+        origin=PathWeights(cohorts, lin[:, :-1]),
+        combination=np.eye(len(pairs)),
+        mass=Estimate(share, given, panel.units, panel.cluster, index, meta),
+    )
+
+
+def _pairs(cohorts: Cohorts) -> list[tuple[str, int, int, Vector, float]]:
+    """Kind, treated and control cohort, change over periods ``(T,)`` and weight of comparisons."""
     n = cohorts.mass / cohorts.mass.sum()
     treated = cohorts.clock[None, :] >= cohorts.start[:, None]
     share = treated.mean(axis=1)
-    rows = []
+    pairs = []
     for e in range(cohorts.size):
         for later in range(e + 1, cohorts.size):
-            both, gap = n[e] * n[later], share[e] - share[later]
-            pairs = (
-                (e, later, ~treated[later], both * gap * (1 - share[e])),
-                (later, e, treated[e], both * gap * share[later]),
-            )
-            for one, other, window, weight in pairs:
+            both = n[e] * n[later] * (share[e] - share[later])
+            for one, other, window, weight in (
+                (e, later, ~treated[later], both * (1 - share[e])),
+                (later, e, treated[e], both * share[later]),
+            ):
                 if weight > 0:
-                    value = _two_by_two(
-                        cohorts.mean[one] - cohorts.mean[other], treated[one], window
-                    )
-                    kind = _kind(share[one], share[other])
-                    start = [plain(cohorts.start[c]) for c in (one, other)]
-                    rows.append((kind, *start, value, weight))
-    if not rows:
-        raise IdentificationError("no cohort changes treatment while another does not")
-    frame = pd.DataFrame(rows, columns=["type", "treated", "control", "estimate", "weight"])
-    frame["weight"] /= frame["weight"].sum()
-    return frame.sort_values(["type", "treated", "control"], ignore_index=True)
-
-
-def _two_by_two(difference: Vector, treated: Labels, window: Labels) -> float:
-    """Change of a difference of paths within a window, at the adoption of the first."""
-    return float(difference[window & treated].mean() - difference[window & ~treated].mean())
+                    after, before = window & treated[one], window & ~treated[one]
+                    change = after / after.sum() - before / before.sum()
+                    pairs.append((_kind(share[one], share[other]), one, other, change, weight))
+    return sorted(pairs, key=lambda pair: pair[:3])
 
 
 def _kind(one: float, other: float) -> str:
@@ -108,96 +126,3 @@ def _kind(one: float, other: float) -> str:
     if other == 1:
         return "treated vs always"
     return "earlier vs later" if one > other else "later vs earlier"
-
-
-@dataclass(frozen=True, slots=True)
-class EffectWeights:
-    """Weights of one estimate on the effects of treated observations.
-
-    Attributes
-    ----------
-    positive, negative : int
-        Number of treated observations with a positive and with a negative weight.
-    negative_sum : float
-        Sum of the negative weights; all weights sum to one.
-    sigma : float
-        Smallest standard deviation of effects across treated observations with which the true
-        average effect could be zero, in outcome units. Small: the estimate is fragile.
-    cells : pandas.DataFrame
-        Sum of weights and number of observations by ``cohort`` and ``time``.
-    """
-
-    positive: int
-    negative: int
-    negative_sum: float
-    sigma: float
-    cells: pd.DataFrame
-
-
-def negative_weights(estimate: Estimate, panel: Panel) -> EffectWeights:
-    r"""How an estimate that is linear in the outcome weighs the effects of treated observations.
-
-    :math:`\hat\beta=\sum_r W_rY_r` puts the weight :math:`W_r` on the effect in treated row r.
-    With :math:`s_r` the row's share of all treated (weighted) rows,
-    :math:`\underline\sigma=|\hat\beta|/\sqrt{\sum_r s_r(W_r/s_r-1)^2}`.
-
-    Parameters
-    ----------
-    estimate : Estimate
-        One coordinate with row weights, for example from :func:`two_way`.
-    panel : Panel
-        The panel that it was made from.
-
-    Returns
-    -------
-    EffectWeights
-
-    Raises
-    ------
-    CombinationError
-        Several coordinates, no row weights, or another panel.
-
-    References
-    ----------
-    de Chaisemartin and D'Haultfoeuille (2020), American Economic Review 110(9), theorem 1 and
-    corollary 1. Checked against R TwoWayFEWeights 2.0.4 (printed digits), whose sigma divides by a
-    sample standard deviation where the paper has that of the population.
-
-    Examples
-    --------
-    >>> import evalkit as ek
-    >>> frame = {"town": ["a"] * 4 + ["b"] * 4, "year": [1, 2, 3, 4] * 2,
-    ...          "score": [1.0, 3.0, 3.0, 1.0, 1.0, 2.0, 2.0, 4.0], "start": [2] * 4 + [4] * 4}
-    >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
-    ...                             cohort="start", provenance="synthetic")
-    >>> ek.did.negative_weights(ek.did.two_way(panel), panel).negative
-    1
-    """
-    import pandas as pd
-
-    if len(estimate) != 1:
-        raise CombinationError(
-            f"weights of one coordinate at a time; this estimate has {len(estimate)}: select one"
-        )
-    weights = estimate.weights[:, 0]
-    if len(weights) != len(panel.y) or not np.isclose(weights @ panel.y, estimate.theta[0]):
-        raise CombinationError("the estimate was not made from this panel")
-    treated = panel.treated > 0
-    on = weights[treated]
-    share = panel.weight[treated] / panel.weight[treated].sum()
-    spread = float(np.sqrt(share @ (on / share - 1) ** 2))
-    frame = pd.DataFrame(
-        {
-            "cohort": panel.cohort[panel.unit[treated]],
-            "time": panel.times[panel.time[treated]],
-            "weight": on,
-        }
-    )
-    by = frame.groupby(["cohort", "time"])["weight"]
-    return EffectWeights(
-        positive=int((on > 0).sum()),
-        negative=int((on < 0).sum()),
-        negative_sum=float(on[on < 0].sum()),
-        sigma=float(abs(estimate.theta[0]) / spread) if spread > 0 else np.inf,
-        cells=by.agg(weight="sum", observations="size").reset_index(),
-    )

@@ -216,12 +216,14 @@ class CellWeights:
         for k, cell in enumerate(self.cells):
             at = {s: panel.time == s for s in (cell.t, cell.base)}
             both = np.bincount(panel.unit, at[cell.t] | at[cell.base], panel.n_units) == 2
-            for s, sign in ((cell.t, 1.0), (cell.base, -1.0)):
-                used = at[s] if self.records else at[s] & both[panel.unit]
-                one, zero = used & (code == cell.g), used & np.isin(code, cell.controls)
-                if one.any() and zero.any():
-                    out[one, k] = sign * panel.weight[one] / panel.weight[one].sum()
-                    out[zero, k] = -sign * panel.weight[zero] / panel.weight[zero].sum()
+            parts = [
+                (sign * side, at[s] & group & (self.records | both[panel.unit]))
+                for s, sign in ((cell.t, 1.0), (cell.base, -1.0))
+                for side, group in ((1.0, code == cell.g), (-1.0, np.isin(code, cell.controls)))
+            ]
+            if all(rows.any() for _, rows in parts):
+                for sign, rows in parts:
+                    out[rows, k] = sign * panel.weight[rows] / panel.weight[rows].sum()
         return out
 
 

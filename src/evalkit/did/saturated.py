@@ -152,6 +152,8 @@ def _identified(panel: Panel) -> tuple[Panel, list[str]]:
         lost = [plain(t) for t in panel.clock[~free]]
         notes.append(f"no untreated unit in {some(lost, 20)}: periods left out")
         panel = panel.where(free[panel.time])
+    if not panel.treated.any():
+        raise IdentificationError(f"no treated observation has a comparison: {some(notes)}")
     return panel, notes
 
 

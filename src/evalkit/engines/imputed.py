@@ -97,9 +97,10 @@ class Sample:
 
 def _slopes(unit: Groups, clock: Vector, wanted: bool) -> Matrix:
     """One column per unit: time where it is the unit's row, centred, zero elsewhere."""
+    since = clock - clock.min()  # so that no digit depends on where the calendar starts
     columns = np.zeros((len(clock), unit.size if wanted else 0))
     if wanted:
-        columns[np.arange(len(clock)), unit.codes] = clock - clock.mean()
+        columns[np.arange(len(clock)), unit.codes] = since - since.mean()
     return columns
 
 
