@@ -217,6 +217,13 @@ def test_pretrends_do_not_look_at_treated_observations():
     assert ek.wald(one).k == 2
 
 
+def test_the_row_weights_of_pretrends_are_zero_on_treated_rows():
+    panel = RECIPES["gaps and weights"].panel()
+    estimate = ek.did.imputation_pretrends(panel, leads=2)
+    np.testing.assert_allclose(estimate.weights.T @ panel.y, estimate.theta, atol=DENSE)
+    assert not estimate.weights[panel.treated > 0].any()
+
+
 def test_a_planted_lead_is_found():
     recipe = RECIPES["balanced"]
     frame = recipe.frame()

@@ -175,6 +175,21 @@ def test_extended_two_way_leaves_out_the_periods_without_untreated_units_and_say
     np.testing.assert_allclose(estimate.theta, early.theta, atol=SAME)
 
 
+def test_row_weights_speak_of_the_whole_panel_where_rows_were_left_out():
+    recipe = RECIPES["gaps and weights"]
+    frame = recipe.frame()
+    panel = recipe.panel(frame.assign(start=frame["start"].fillna(2005)))
+    estimate = ek.did.extended_two_way(panel)
+    assert "no untreated unit in 2005: periods left out" in estimate.meta.notes
+    np.testing.assert_allclose(estimate.weights.T @ panel.y, estimate.theta, atol=SAME)
+    assert not estimate.weights[panel.time == 5].any()
+    inner = ek.did.extended_two_way(panel.where(panel.time < 5))
+    for kind in ("CR1S", "CR2", "CR3"):
+        one, two = ek.infer(estimate, vcov=kind), ek.infer(inner, vcov=kind)
+        np.testing.assert_allclose(one.vcov, two.vcov, atol=SAME)
+        np.testing.assert_allclose(one.dof, two.dof, atol=1e-6)
+
+
 def test_extended_two_way_leaves_out_the_always_treated_and_says_so():
     recipe = RECIPES["balanced"]
     frame = recipe.frame()

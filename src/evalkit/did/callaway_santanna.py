@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from evalkit.core.arrays import Flags
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate, Linear, Meta
 from evalkit.core.labels import Index
@@ -28,6 +29,7 @@ from evalkit.did.group_time import (
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights, plain
 from evalkit.engines.doubly_robust import Method
+from evalkit.engines.placed import placed
 
 Unbalanced: TypeAlias = Literal["pairwise", "balanced", "records"]
 
@@ -107,8 +109,17 @@ def callaway_santanna(
     check_option("unbalanced", unbalanced, get_args(Unbalanced))
     if anticipation < 0:
         raise OptionError(f"anticipation={anticipation} must not be negative")
-    if unbalanced == "balanced":
-        panel = _complete(panel)
+    if unbalanced == "balanced" and not panel.balanced:
+        full = _full(panel)
+        inner = callaway_santanna(
+            _complete(panel, full),
+            control=control,
+            method=method,
+            covariates=covariates,
+            anticipation=anticipation,
+            base=base,
+        )
+        return placed(inner, full[panel.unit])
     require_contrast(panel, never=control == "never")
     starts = Starts.of(panel)
     cells, lost = plan(starts, control, anticipation, base)
@@ -177,15 +188,18 @@ def _name(
     return f"Callaway-Sant'Anna ({', '.join(details)})"
 
 
-def _complete(panel: Panel) -> Panel:
-    """The units seen in every period; the others are counted in the ledger."""
-    if panel.balanced:
-        return panel
-    full = np.bincount(panel.unit, minlength=panel.n_units) == panel.n_periods
+def _full(panel: Panel) -> Flags:
+    """Units seen in every period ``(N,)``."""
+    full: Flags = np.bincount(panel.unit, minlength=panel.n_units) == panel.n_periods
     if not full.any():
         raise IdentificationError(
             "no unit is seen in every period; use unbalanced='pairwise', or 'records'"
         )
+    return full
+
+
+def _complete(panel: Panel, full: Flags) -> Panel:
+    """The panel of some units; the others are counted in the ledger."""
     note = f"{int((~full).sum())} units dropped: not seen in every period"
     return replace(panel.where(full[panel.unit]), ledger=(*panel.ledger, note))
 

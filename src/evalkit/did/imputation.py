@@ -15,6 +15,7 @@ from evalkit.did.regression import TWO_WAY, fit_design
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights, plain
 from evalkit.engines.imputed import Sample, impute
+from evalkit.engines.placed import placed
 
 
 def imputation(
@@ -160,7 +161,8 @@ def imputation_pretrends(panel: Panel, *, leads: int, covariates: Sequence[str] 
     if leads < 1:
         raise OptionError(f"leads={leads} must be one or more")
     require_contrast(panel, never=False)
-    free = panel.where(panel.treated == 0)
+    rows = panel.treated == 0
+    free = panel.where(rows)
     event = free.clock[free.time] - free.cohort[free.unit]
     events = list(range(-leads, 0))
     unseen = [e for e in events if not (event == e).any()]
@@ -169,7 +171,7 @@ def imputation_pretrends(panel: Panel, *, leads: int, covariates: Sequence[str] 
             f"no unit is observed {some(-e for e in unseen)} periods before its adoption; "
             "ask for fewer leads"
         )
-    return fit_design(
+    out = fit_design(
         free,
         np.stack([(event == e).astype(float) for e in events], axis=1),
         Index.flat("event", events),
@@ -178,3 +180,4 @@ def imputation_pretrends(panel: Panel, *, leads: int, covariates: Sequence[str] 
         absorb=TWO_WAY,
         covariates=covariates,
     )
+    return placed(out, rows)
