@@ -38,6 +38,7 @@ _DOORS = {
     "load": "evalkit.data.contract",
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
+    "negative_weights": "evalkit.inference.negative_weights",
     "stack": "evalkit.core.estimate",
     "wald": "evalkit.inference.infer",
 }
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.infer import wald as wald
+    from evalkit.inference.negative_weights import negative_weights as negative_weights
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.inference.resample import bootstrap as bootstrap

@@ -15,7 +15,6 @@ from panels import START
 
 ALL = ("balanced", "text", "unbalanced", "clustered", "weighted", "unit_weighted", "staggered")
 PLAIN = ("balanced", "text", "clustered", "unit_weighted")
-STAGED = ("balanced", "clustered", "unit_weighted", "staggered")
 VARIANT = ("balanced", "weighted", "staggered")  # enough for another form of the same design
 BOTH = ("unit", "time")
 
@@ -57,6 +56,16 @@ def treated(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
 def staged(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     """c added to treated rows moves cells after adoption by c and placebo cells not at all."""
     return panel.treated, np.array([float(time >= cohort) for cohort, time in estimate.index.keys])
+
+
+def every_pair(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to treated rows moves every comparison by c: its control does not change."""
+    return panel.treated, np.ones(len(estimate))
+
+
+def nothing_before(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to treated rows moves no lead."""
+    return panel.treated, np.zeros(len(estimate))
 
 
 def by_cohort(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
@@ -129,6 +138,7 @@ def _curve(panel: Panel) -> Estimate:
     return ek.did.dose_curve(replace(panel, dose=dose), start=START, at=[0.3, 0.5], degree=1)
 
 
+STEADY = tuple(name for name in ALL if name != "weighted")  # one weight per unit
 COHORTS = (*PLAIN, "staggered")
 EQUAL = {"unit_weights": "uniform", "time_weights": "uniform"}
 COUNTY_YEAR = ("unit", ("county", "time"))
@@ -152,16 +162,37 @@ CASES = [
     Case("event study", lambda p: ek.did.event_study(p), block=treated),
     Case("event study with controls", lambda p: ek.did.event_study(p, covariates=["x"]),
          VARIANT, block=treated),
-    Case("group-time", lambda p: ek.did.callaway_santanna(p), STAGED, design=False, block=staged),
-    Case("group-time, not yet", lambda p: ek.did.callaway_santanna(p, control="not_yet"), STAGED,
+    Case("Callaway-Sant'Anna", lambda p: ek.did.callaway_santanna(p), STEADY, design=False,
+         block=staged),
+    Case("Callaway-Sant'Anna, not yet treated",
+         lambda p: ek.did.callaway_santanna(p, control="not_yet", base="universal"), STEADY,
          design=False, block=staged),
-    Case("group-time, covariates", lambda p: ek.did.callaway_santanna(p, covariates=["base"]),
-         STAGED, linear=False, design=False, block=staged),
-    Case("imputation", lambda p: ek.did.imputation(p), STAGED, design=False, block=staged),
-    Case("imputation with gaps", lambda p: ek.did.imputation(p), ("unbalanced", "weighted"),
+    Case("Callaway-Sant'Anna, doubly robust",
+         lambda p: ek.did.callaway_santanna(p, covariates=["base"]), STEADY, linear=False,
+         design=False, block=staged),
+    Case("Callaway-Sant'Anna, regression",
+         lambda p: ek.did.callaway_santanna(p, covariates=["z"], method="reg"), STEADY,
          linear=False, design=False, block=staged),
-    Case("sun-abraham", lambda p: ek.did.sun_abraham(p), block=staged),
+    Case("Callaway-Sant'Anna, weighting",
+         lambda p: ek.did.callaway_santanna(p, covariates=["z"], method="ipw"), STEADY,
+         linear=False, design=False, block=staged),
+    Case("Callaway-Sant'Anna from records",
+         lambda p: ek.did.callaway_santanna(p, unbalanced="records"), absorbs=("time",),
+         design=False, block=staged),
+    Case("imputation", lambda p: ek.did.imputation(p), design=False, block=staged),
+    Case("imputation with a covariate", lambda p: ek.did.imputation(p, covariates=["z"]),
+         design=False, block=staged),
+    Case("imputation with unit trends", lambda p: ek.did.imputation(p, trends=True),
+         design=False, block=staged),
+    Case("Sun-Abraham", lambda p: ek.did.sun_abraham(p), block=staged),
     Case("extended two-way", lambda p: ek.did.extended_two_way(p), block=staged),
+    Case("imputation pre-trends", lambda p: ek.did.imputation_pretrends(p, leads=1),
+         block=nothing_before),
+    Case("Callaway-Sant'Anna, seen in every period",
+         lambda p: ek.did.callaway_santanna(p, unbalanced="balanced"), PLAIN, design=False,
+         block=staged),
+    Case("Goodman-Bacon", lambda p: ek.did.bacon(p), (*PLAIN, "staggered"), design=False,
+         block=every_pair),
     Case("extended two-way, covariates", lambda p: ek.did.extended_two_way(p, baseline=["base"]),
          VARIANT, linear=False, design=False, block=staged),
     Case("triple difference", _triple, (*PLAIN, "staggered"), design=False, block=eligible),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.core.arrays import Labels, Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen
 from evalkit.core.errors import CombinationError, some
 from evalkit.core.labels import Index, Key
 from evalkit.core.origin import Leverage, Linear, Meta
@@ -20,6 +20,9 @@ from evalkit.core.scores import Scores
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_ALONE: dict[str, Any] = dict.fromkeys(("origin", "combination", "mass", "counts"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +36,7 @@ class Estimate:
     Parameters
     ----------
     theta : Vector (k,)
-        Point estimates.
+        Point estimates; NaN, without contributions, where the data could not answer.
     scores : Scores or Matrix (N, k)
         Contributions; ``psi`` is their plain matrix.
     units : Labels (N,)
@@ -50,6 +53,8 @@ class Estimate:
         ``theta = combination.T @ coefficients`` of that origin.
     mass : Estimate, optional
         Estimated weight of each coordinate, with its own contributions, for averages.
+    counts : Codes (k, 2), optional
+        Treated and comparison units behind each coordinate.
 
     Examples
     --------
@@ -72,6 +77,7 @@ class Estimate:
     origin: Linear | None = None
     combination: Matrix | None = None
     mass: Estimate | None = None
+    counts: Codes | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.scores, Scores):
@@ -90,6 +96,8 @@ class Estimate:
             )
         for name in ("theta", "units", "cluster"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
+        if self.counts is not None:
+            object.__setattr__(self, "counts", frozen(self.counts))
 
     def __len__(self) -> int:
         return len(self.theta)
@@ -144,6 +152,7 @@ class Estimate:
             index=self.index.take(positions),
             combination=None if self.combination is None else self.combination[:, positions],
             mass=None if self.mass is None else self.mass.take(positions),
+            counts=None if self.counts is None else self.counts[positions],
         )
 
     def relabel(self, index: Index) -> Estimate:
@@ -155,14 +164,18 @@ class Estimate:
         lin = np.atleast_2d(np.asarray(matrix, float))
         if lin.shape[1] != len(self):
             raise CombinationError(f"a contrast of {len(self)} coordinates, got {lin.shape}")
+        absent = np.isnan(self.theta)
+        theta = lin[:, ~absent] @ self.theta[~absent]
+        theta[lin[:, absent].any(axis=1)] = np.nan
         return replace(
             self,
-            theta=lin @ self.theta,
+            theta=theta,
             scores=self.scores.dot(lin.T),
             index=index if isinstance(index, Index) else Index.flat("contrast", index),
             meta=replace(self.meta, estimand=estimand or self.meta.estimand),
             combination=None if self.combination is None else self.combination @ lin.T,
             mass=None,
+            counts=None,
         )
 
     def ratio(self, numerator: Key, denominator: Key, name: str) -> Estimate:
@@ -182,9 +195,7 @@ class Estimate:
             scores=self.scores.dot(row),
             index=Index.flat("term", [name]),
             meta=replace(self.meta, estimand=name),
-            origin=None,
-            combination=None,
-            mass=None,
+            **_ALONE,
         )
 
     def collapse(self) -> Estimate:
@@ -195,9 +206,7 @@ class Estimate:
             scores=Scores.dense(self.cluster_sums()),
             units=labels,
             cluster=labels,
-            origin=None,
-            combination=None,
-            mass=None,
+            **{**_ALONE, "counts": self.counts},
         )
 
     def __mul__(self, scale: float) -> Estimate:
@@ -301,7 +310,7 @@ def _sum(a: Estimate, b: Estimate, sign: float) -> Estimate:
         units, cluster = a.units, a.cluster
     joiner = " plus " if sign > 0 else " minus "
     same = a.meta.estimand == b.meta.estimand
-    shared = _shared(a, b)
+    shared = a.origin is not None and a.origin is b.origin
     combination = None
     if shared and a.combination is not None and b.combination is not None:
         combination = a.combination + sign * b.combination
@@ -348,9 +357,9 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
     keys = tuple((name, *key) for name, part in estimates.items() for key in part.index.keys)
     origin, combination = None, None
     combinations = [part.combination for part in parts]
-    if all(_shared(parts[0], part) for part in parts) and None not in [
-        None if c is None else 0 for c in combinations
-    ]:
+    if all(part.origin is not None and part.origin is parts[0].origin for part in parts) and all(
+        c is not None for c in combinations
+    ):
         origin = parts[0].origin
         combination = np.hstack([c for c in combinations if c is not None])
     return Estimate(

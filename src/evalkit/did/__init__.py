@@ -3,8 +3,9 @@
 from evalkit.did.callaway_santanna import callaway_santanna
 from evalkit.did.comparison import SyntheticWeights
 from evalkit.did.continuous import dose_curve
+from evalkit.did.decomposition import bacon
 from evalkit.did.dose import dose_event_study, dose_iv, dose_response
-from evalkit.did.imputation import imputation
+from evalkit.did.imputation import imputation, imputation_pretrends
 from evalkit.did.regression import regression
 from evalkit.did.saturated import extended_two_way, sun_abraham
 from evalkit.did.synthetic import synthetic_control, synthetic_did
@@ -13,6 +14,7 @@ from evalkit.did.two_way import event_study, two_by_two, two_way
 
 __all__ = [
     "SyntheticWeights",
+    "bacon",
     "callaway_santanna",
     "dose_curve",
     "dose_event_study",
@@ -21,6 +23,7 @@ __all__ = [
     "event_study",
     "extended_two_way",
     "imputation",
+    "imputation_pretrends",
     "regression",
     "sun_abraham",
     "synthetic_control",

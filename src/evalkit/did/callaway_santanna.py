@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Vector
+from evalkit.core.arrays import Flags
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
-from evalkit.core.origin import Meta
+from evalkit.core.origin import Linear, Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.did.group_time import (
+    Base,
+    Cell,
+    CellWeights,
+    Control,
+    Made,
+    Starts,
+    from_changes,
+    from_paths,
+    from_records,
+    plan,
+)
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights, plain
-from evalkit.engines.doubly_robust import Method, two_period
+from evalkit.engines.doubly_robust import Method
+from evalkit.engines.placed import placed
 
-Control: TypeAlias = Literal["never", "not_yet"]
-Base: TypeAlias = Literal["varying", "universal"]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One comparison: cohort ``g`` in period ``t`` against period ``base`` (positions)."""
-
-    g: int
-    t: int
-    base: int
-    controls: tuple[int, ...]
+Unbalanced: TypeAlias = Literal["pairwise", "balanced", "records"]
 
 
 def callaway_santanna(
@@ -41,6 +43,7 @@ def callaway_santanna(
     covariates: Sequence[str] = (),
     anticipation: int = 0,
     base: Base = "varying",
+    unbalanced: Unbalanced = "pairwise",
 ) -> Estimate:
     r"""ATT(g, t): the effect on the cohort adopting in g, in period t.
 
@@ -50,16 +53,20 @@ def callaway_santanna(
     **Estimator.** :math:`(\bar Y_{g,t}-\bar Y_{g,b})-(\bar Y_{C,t}-\bar Y_{C,b})`, with base
     :math:`b=g-1` (before the anticipation window), or the period before t for placebo cells when
     the base varies; with covariates, the doubly robust, weighted or regression version.
-    **Contribution.** Deviations of a unit's change from its group's, over the group's weight.
+    **Contribution.** Deviations of a unit's change from its group's, over the group's weight; with
+    covariates also what the unit does to the fitted propensity and regression.
     **Reference.** Callaway and Sant'Anna (2021), Journal of Econometrics 225(2), eqs. 2.2-2.6,
-    4.1; Sant'Anna and Zhao (2020).
-    **Checked against.** R did 2.5.1 (1e-6, printed digits), see ``tests/test_goldens_did.py``.
-    **Fails when.** No untreated comparison is left: the periods lost are named in the notes.
+    4.1; Sant'Anna and Zhao (2020), Journal of Econometrics 219(1).
+    **Checked against.** R did 2.5.1 (printed digits) and moderndid 0.4.1 (1e-10), see
+    ``tests/test_goldens_did.py``.
+    **Fails when.** No untreated comparison is left: the periods lost are named in the notes. A cell
+    that its data cannot answer (singular covariates, no overlap, nobody seen) is NaN, with the
+    reason in the notes; averages leave it out and say so.
 
     Parameters
     ----------
     panel : Panel
-        Balanced, with adoption dates; weights constant within units.
+        With adoption dates; weights constant within units, unless rows are records.
     control : {"never", "not_yet"}
         Compare with the never-treated, or with all units not yet treated.
     method : {"dr", "ipw", "reg"}
@@ -70,17 +77,22 @@ def callaway_santanna(
         Periods before adoption in which an effect may already show.
     base : {"varying", "universal"}
         Base of placebo cells.
+    unbalanced : {"pairwise", "balanced", "records"}
+        A cell uses the units seen in both of its periods; or only units seen in every period; or
+        every row as a record of repeated cross-sections (unit: the record, or what ties records
+        together), whose change is one between means of different people.
 
     Returns
     -------
     Estimate
         Index levels ``cohort`` and ``time``; its ``mass`` is the cohort's weight, which
-        :func:`aggregate` uses with its own sampling noise.
+        :func:`aggregate` uses with its own sampling noise; its ``counts`` are the treated and
+        comparison units (or records) of each cell.
 
     Raises
     ------
     IdentificationError
-        No treated unit, no comparison, no overlap, or singular covariates (named).
+        No treated unit, no comparison, or no cell that can be estimated (with every reason).
 
     Examples
     --------
@@ -95,142 +107,130 @@ def callaway_santanna(
     check_option("control", control, get_args(Control))
     check_option("method", method, get_args(Method))
     check_option("base", base, get_args(Base))
+    check_option("unbalanced", unbalanced, get_args(Unbalanced))
     if anticipation < 0:
         raise OptionError(f"anticipation={anticipation} must not be negative")
-    require_contrast(panel, never=control == "never")
-    cohorts = Cohorts.of(panel)
-    if cohorts is None:
-        raise IdentificationError(
-            "the panel is unbalanced, or its weights change within units; keep the units observed "
-            "in every period (panel.where) and give each one weight"
+    if unbalanced == "balanced" and not panel.balanced:
+        full = _full(panel)
+        inner = callaway_santanna(
+            _complete(panel, full),
+            control=control,
+            method=method,
+            covariates=covariates,
+            anticipation=anticipation,
+            base=base,
         )
-    cells, lost = plan(cohorts, control, anticipation, base)
+        return placed(inner, full[panel.unit])
+    require_contrast(panel, never=control == "never")
+    starts = Starts.of(panel)
+    cells, lost = plan(starts, control, anticipation, base)
     if not cells:
         raise IdentificationError(f"no cohort has a comparison left: {some(lost)}")
+    cohorts = None if unbalanced == "records" else Cohorts.of(panel)
+    made = _make(panel, cohorts, cells, covariates, method, unbalanced)
+    if np.isnan(made.theta).all():
+        raise IdentificationError("; ".join(reason.rstrip(".") for reason in made.failed))
     index = Index(
         ("cohort", "time"),
-        tuple((plain(cohorts.start[c.g]), plain(cohorts.clock[c.t])) for c in cells),
+        tuple((plain(starts.start[c.g]), plain(starts.clock[c.t])) for c in cells),
     )
-    if covariates:
-        theta, scores = _with_covariates(panel, cohorts, cells, covariates, method)
-    else:
-        theta, scores = _from_paths(cohorts, cells)
-    meta = Meta(
-        "ATT(g, t)",
-        f"Callaway-Sant'Anna ({control} treated controls{', ' + method if covariates else ''})",
-        panel.outcome,
-        len(panel.y),
-        panel.provenance,
-        (*panel.ledger, *lost),
-    )
+    origin: Linear | None = None
+    if not covariates and cohorts is not None:
+        origin = PathWeights(cohorts, made.scores.lin[:, :-1])
+    elif not covariates:
+        origin = CellWeights(panel, cells, unbalanced == "records")
     return Estimate(
-        theta,
-        scores,
+        made.theta,
+        made.scores,
         panel.units,
         panel.cluster,
         index,
-        meta,
-        mass=_mass(panel, cohorts, index, cells),
-        origin=None if covariates else PathWeights(cohorts, scores.lin[:, :-1]),
+        Meta(
+            "ATT(g, t)",
+            _name(control, method, covariates, unbalanced),
+            panel.outcome,
+            len(panel.y),
+            panel.provenance,
+            (*panel.ledger, *lost, *made.failed),
+        ),
+        origin=origin,
         combination=None if covariates else np.eye(len(cells)),
+        mass=_mass(panel, cohorts, starts, index, cells),
+        counts=made.counts,
     )
 
 
-def plan(
-    cohorts: Cohorts, control: Control, anticipation: int, base: Base
-) -> tuple[list[Cell], list[str]]:
-    """The comparisons to make, and in words those that cannot be made."""
-    clock, start = cohorts.clock, cohorts.start
-    cells, lost = [], []
-    for g in np.flatnonzero(np.isfinite(start)):
-        before = np.flatnonzero(clock + anticipation < start[g])
-        if not len(before):
-            lost.append(f"cohort {plain(start[g])} left out: no period before its treatment")
-            continue
-        without = []
-        for t in range(len(clock)):
-            exposed = clock[t] + anticipation >= start[g]
-            b = int(before[-1]) if exposed or base == "universal" else t - 1
-            if b < 0 or b == t:
-                continue
-            if control == "never":
-                against = np.flatnonzero(np.isinf(start))
-            else:
-                against = np.flatnonzero(start > clock[max(t, b)] + anticipation)
-                against = against[against != g]
-            if len(against):
-                cells.append(Cell(int(g), t, b, tuple(int(c) for c in against)))
-            else:
-                without.append(plain(clock[t]))
-        if without:
-            lost.append(
-                f"cohort {plain(start[g])}: no untreated unit is left in {some(without, 20)}"
-            )
-    return cells, lost
+def _make(
+    panel: Panel,
+    cohorts: Cohorts | None,
+    cells: list[Cell],
+    covariates: Sequence[str],
+    method: Method,
+    unbalanced: Unbalanced,
+) -> Made:
+    if unbalanced == "records":
+        return from_records(panel, cells, covariates, method)
+    if cohorts is not None and not covariates:
+        return from_paths(cohorts, cells)
+    if len(panel.y) == panel.n_units:
+        raise IdentificationError(
+            "every unit is seen once, so that no change can be taken; use unbalanced='records'"
+        )
+    _refuse_changing_weights(panel)
+    return from_changes(panel, cells, covariates, method)
 
 
-def _from_paths(cohorts: Cohorts, cells: list[Cell]) -> tuple[Vector, Scores]:
-    """Cells from cohort mean paths; contributions stay factored."""
-    m, mass = cohorts.mean, cohorts.mass
-    theta = np.empty(len(cells))
-    lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(cells)))
-    for k, cell in enumerate(cells):
-        change = m[:, cell.t] - m[:, cell.base]
-        against = list(cell.controls)
-        pooled = mass[against].sum()
-        expected = mass[against] @ change[against] / pooled
-        theta[k] = change[cell.g] - expected
-        lin[cell.g, [cell.t, cell.base], k] = np.array([1.0, -1.0]) / mass[cell.g]
-        lin[against, cell.t, k] -= 1 / pooled
-        lin[against, cell.base, k] += 1 / pooled
-        lin[against, -1, k] = -(change[against] - expected) / pooled
-    return theta, Scores(cohorts.rows, lin)
+def _name(
+    control: Control, method: Method, covariates: Sequence[str], unbalanced: Unbalanced
+) -> str:
+    details = [f"{'never' if control == 'never' else 'not yet'} treated controls"]
+    details += [method] if covariates else []
+    details += ["repeated cross-sections"] if unbalanced == "records" else []
+    return f"Callaway-Sant'Anna ({', '.join(details)})"
 
 
-def _with_covariates(
-    panel: Panel, cohorts: Cohorts, cells: list[Cell], covariates: Sequence[str], method: Method
-) -> tuple[Vector, Scores]:
-    """Cells that share treated, controls and covariates are estimated together."""
-    shape = (panel.n_units, panel.n_periods)
-    values = np.stack([panel.column(name).reshape(shape) for name in covariates], axis=2)
-    fixed = bool((values == values[:, :1]).all())
-    names = ["the intercept", *covariates]
-    batches: dict[tuple[int, tuple[int, ...], int], list[int]] = {}
-    for k, cell in enumerate(cells):
-        batches.setdefault((cell.g, cell.controls, -1 if fixed else cell.base), []).append(k)
-    theta = np.empty(len(cells))
-    psi = np.zeros((panel.n_units, len(cells)))
-    for (g, controls, at), ks in batches.items():
-        keep = np.isin(cohorts.code, [g, *controls])
-        x = np.column_stack([np.ones(int(keep.sum())), values[keep, max(at, 0)]])
-        t, b = [cells[k].t for k in ks], [cells[k].base for k in ks]
-        try:
-            theta[ks], part = two_period(
-                cohorts.outcome[keep][:, t] - cohorts.outcome[keep][:, b],
-                (cohorts.code[keep] == g).astype(float),
-                x,
-                cohorts.weight[keep],
-                method=method,
-                names=names,
-            )
-        except IdentificationError as wrong:
-            raise IdentificationError(f"cohort {plain(cohorts.start[g])}: {wrong}") from wrong
-        psi[np.ix_(np.flatnonzero(keep), np.array(ks))] = part
-    return theta, Scores.dense(psi)
+def _full(panel: Panel) -> Flags:
+    """Units seen in every period ``(N,)``."""
+    full: Flags = np.bincount(panel.unit, minlength=panel.n_units) == panel.n_periods
+    if not full.any():
+        raise IdentificationError(
+            "no unit is seen in every period; use unbalanced='pairwise', or 'records'"
+        )
+    return full
 
 
-def _mass(panel: Panel, cohorts: Cohorts, index: Index, cells: list[Cell]) -> Estimate:
-    """Share of each cell's cohort, with the contributions that make it random."""
-    g = [cell.g for cell in cells]
-    total = cohorts.mass.sum()
-    lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(cells)))
-    lin[g, -1, np.arange(len(cells))] = 1 / total
+def _complete(panel: Panel, full: Flags) -> Panel:
+    """The panel of some units; the others are counted in the ledger."""
+    note = f"{int((~full).sum())} units dropped: not seen in every period"
+    return replace(panel.where(full[panel.unit]), ledger=(*panel.ledger, note))
+
+
+def _refuse_changing_weights(panel: Panel) -> None:
+    first = np.unique(panel.unit, return_index=True)[1]
+    differs = np.flatnonzero(panel.weight != panel.weight[first][panel.unit])
+    if len(differs):
+        unit = panel.unit[differs[0]]
+        raise IdentificationError(
+            f"the weight of unit {panel.units[unit]} changes from {panel.weight[first[unit]]:g} to "
+            f"{panel.weight[differs[0]]:g}; changes of units need one weight per unit. "
+            "Average it, or use unbalanced='records'."
+        )
+
+
+def _mass(
+    panel: Panel, cohorts: Cohorts | None, starts: Starts, index: Index, cells: list[Cell]
+) -> Estimate:
+    """Share of units in each cell's cohort, with the contributions that make it random."""
+    g = np.array([cell.g for cell in cells])
+    if cohorts is not None:
+        share = cohorts.mass[g] / cohorts.mass.sum()
+        lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(cells)))
+        lin[g, -1, np.arange(len(cells))] = 1 / cohorts.mass.sum()
+        scores = Scores(cohorts.rows, lin)
+    else:
+        rows = np.bincount(panel.unit, minlength=panel.n_units)
+        weight = np.bincount(panel.unit, panel.weight, minlength=panel.n_units) / rows
+        psi = (weight / weight.sum())[:, None] * (starts.code[:, None] == g)
+        share, scores = psi.sum(axis=0), Scores.dense(psi)
     meta = Meta("share of the cohort", "counts", panel.outcome, len(panel.y), panel.provenance)
-    return Estimate(
-        cohorts.mass[g] / total,
-        Scores(cohorts.rows, lin),
-        panel.units,
-        panel.cluster,
-        index,
-        meta,
-    )
+    return Estimate(share, scores, panel.units, panel.cluster, index, meta)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from evalkit.core.arrays import Groups, Labels, Vector, encode
+from evalkit.core.arrays import Flags, Groups, Labels, Vector, encode
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -20,6 +20,7 @@ from evalkit.core.scores import Scores
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import plain
+from evalkit.engines.placed import placed
 
 
 def sun_abraham(
@@ -101,7 +102,8 @@ def extended_two_way(
     :math:`\bar x_g`.
     **Reference.** Wooldridge (2025), Empirical Economics; section 6.
     **Checked against.** R etwfe (printed digits), see ``tests/test_goldens_did.py``.
-    **Fails when.** A period has no untreated unit: its cells are left out and named.
+    **Fails when.** A period has no untreated unit, or a cohort no untreated period: they are left
+    out and named.
 
     Parameters
     ----------
@@ -133,17 +135,29 @@ def extended_two_way(
     array([1.5])
     """
     require_contrast(panel, never=False)
-    treated = panel.treated > 0
+    rows, notes = _identified(panel)
+    inner = panel if rows.all() else panel.where(rows)
+    treated = inner.treated > 0
+    out = _saturated(inner, treated, "extended two-way fixed effects", absorb, (), baseline)
+    out = replace(out, meta=replace(out.meta, notes=(*out.meta.notes, *notes)))
+    return placed(out, rows)
+
+
+def _identified(panel: Panel) -> tuple[Flags, list[str]]:
+    """Rows of cohorts and periods that have an untreated observation, and what is left out."""
+    notes = []
+    treated, start = panel.treated > 0, panel.cohort[panel.unit]
+    always = np.setdiff1d(start[treated], start[~treated])
+    if len(always):
+        notes.append(f"cohort {some(map(plain, always))} left out: no period before its treatment")
     free = np.bincount(panel.time, ~treated, minlength=panel.n_periods) > 0
-    lost = [plain(t) for t, ok in zip(panel.clock, free, strict=True) if not ok]
-    if lost:
-        panel = panel.where(free[panel.time])
-        treated = panel.treated > 0
-    out = _saturated(panel, treated, "extended two-way fixed effects", absorb, (), baseline)
-    if lost:
-        note = f"no untreated unit in {some(lost, 20)}: periods left out"
-        out = replace(out, meta=replace(out.meta, notes=(*out.meta.notes, note)))
-    return out
+    if not free.all():
+        lost = [plain(t) for t in panel.clock[~free]]
+        notes.append(f"no untreated unit in {some(lost, 20)}: periods left out")
+    rows = ~np.isin(start, always) & free[panel.time]
+    if not (treated & rows).any():
+        raise IdentificationError(f"no treated observation has a comparison: {some(notes)}")
+    return rows, notes
 
 
 def _saturated(

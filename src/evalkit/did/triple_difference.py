@@ -18,7 +18,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.did.callaway_santanna import Base, Cell, Control, plan
+from evalkit.did.group_time import Base, Cell, Control, plan
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights, plain
 from evalkit.engines.doubly_robust import Method

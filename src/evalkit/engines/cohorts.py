@@ -104,4 +104,4 @@ class PathWeights:
 def plain(value: float) -> int | float:
     """A period as an int where it is one, for index keys."""
     number = float(value)
-    return int(number) if number == int(number) else number
+    return int(number) if number.is_integer() else number

@@ -57,11 +57,12 @@ def two_period(
     linear representations of section 3.
     """
     d, w = treated, weight
+    _refuse_empty(d, "both periods")
     w1 = w * d
     w1 = w1 / w1.sum()
     out = np.zeros_like(change)
     if method != "ipw":
-        beta, spread = _controls_regression(change, d, x, w, names)
+        beta, spread = _regression(change, w * (1 - d), x, names, "among the controls")
         out = x @ beta
     error = change - out
     eta1 = w1 @ error
@@ -71,10 +72,7 @@ def two_period(
         control = (w * (1 - d))[:, None] * error
         return eta1, psi - (x @ cho_solve(spread, m1))[:, None] * control
     p, hessian = _propensity(d, x, w, names)
-    w0 = w * (1 - d) * np.where(p < TRIM, p / (1 - p), 0.0)
-    if not w0.any():
-        raise IdentificationError(f"no control has a propensity under {TRIM}; there is no overlap")
-    w0 = w0 / w0.sum()
+    w0 = _odds(w * (1 - d), p)
     eta0 = w0 @ error
     centred = w0[:, None] * (error - eta0)
     m2 = x.T @ centred
@@ -86,13 +84,117 @@ def two_period(
     return eta1 - eta0, psi
 
 
-def _controls_regression(
-    change: Matrix, d: Vector, x: Matrix, w: Vector, names: list[str]
+def four_groups(
+    y: Vector,
+    treated: Vector,
+    after: Vector,
+    x: Matrix,
+    weight: Vector,
+    *,
+    method: Method,
+    names: list[str],
+) -> tuple[float, Vector]:
+    r"""ATT from records of two repeated cross-sections, and the contributions of records.
+
+    In each period s, with :math:`\hat\mu_{ds}` the regression of the outcome on x in group d:
+
+    * reg: :math:`\theta_s=\sum w^{1s}Y-\sum w^1\hat\mu_{0s}`
+    * ipw: :math:`\theta_s=\sum w^{1s}Y-\sum w^{0s}Y`
+    * dr: :math:`\theta_s=\sum w^1(\hat\mu_{1s}-\hat\mu_{0s})-\sum w^{0s}(Y-\hat\mu_{0s})`
+
+    and the ATT is :math:`\theta_1-\theta_0`. Here :math:`w^1=wD` over both periods,
+    :math:`w^{1s}` is its part in s, and :math:`w^{0s}=w(1-D)\hat p/(1-\hat p)` in s, each
+    normalised to one; :math:`\hat p` is fitted on both periods. The last is the locally efficient
+    version: its terms in the treated residual vanish, as that regression has an intercept.
+
+    Parameters
+    ----------
+    y, treated, after, weight : Vector (n,)
+    x : Matrix (n, p)
+        Covariates with an intercept.
+    method, names
+        As in :func:`two_period`.
+
+    Returns
+    -------
+    att : float
+    psi : Vector (n,)
+
+    References
+    ----------
+    Sant'Anna and Zhao (2020), Journal of Econometrics 219(1), eqs. 2.2, 2.3, 3.3, 3.4.
+    """
+    for s in (after, 1 - after):
+        _refuse_empty(treated[s == 1], "one of the two periods")
+    odds = None if method == "reg" else _propensity(treated, x, weight, names)
+    one, psi_one = _level(y, treated, after, x, weight, odds, method, names)
+    zero, psi_zero = _level(y, treated, 1 - after, x, weight, odds, method, names)
+    return one - zero, psi_one - psi_zero
+
+
+def _level(
+    y: Vector,
+    d: Vector,
+    s: Vector,
+    x: Matrix,
+    w: Vector,
+    propensity: tuple[Vector, tuple[Matrix, bool]] | None,
+    method: Method,
+    names: list[str],
+) -> tuple[float, Vector]:
+    """The estimate of one period ``s`` in :func:`four_groups`, a sum of weighted means."""
+    w1, w1s = w * d / (w @ d), w * s * d / (w @ (s * d))
+    psi = np.zeros(len(y))
+    mu0, mu1, theta = np.zeros(len(y)), np.zeros(len(y)), 0.0
+    if method != "ipw":
+        beta0, spread0 = _regression(y, w * s * (1 - d), x, names, "among the controls")
+        mu0 = x @ beta0
+    if method == "dr":
+        beta1, spread1 = _regression(y, w * s * d, x, names, "among the treated")
+        mu1 = x @ beta1
+        psi += w * s * d * (y - mu1) * (x @ cho_solve(spread1, w1 @ x))
+    else:
+        theta = float(w1s @ y)
+        psi += w1s * (y - theta)
+    lift = float(w1 @ (mu1 - mu0))
+    theta += lift
+    psi += w1 * (mu1 - mu0 - lift)
+    reach = w1 @ x
+    if propensity is not None:
+        p, hessian = propensity
+        w0 = _odds(w * s * (1 - d), p)
+        mean = float(w0 @ (y - mu0))
+        centred = w0 * (y - mu0 - mean)
+        theta -= mean
+        psi -= centred + w * (d - p) * (x @ cho_solve(hessian, x.T @ centred))
+        reach = reach - w0 @ x
+    if method != "ipw":
+        psi -= w * s * (1 - d) * (y - mu0) * (x @ cho_solve(spread0, reach))
+    return theta, psi
+
+
+def _refuse_empty(d: Vector, where: str) -> None:
+    for name, group in (("treated", d), ("comparison", 1 - d)):
+        if not group.any():
+            raise IdentificationError(f"no {name} unit is seen in {where}")
+
+
+def _odds(w: Vector, p: Vector) -> Vector:
+    """Weights of controls times their odds of treatment, normalised to one."""
+    w0: Vector = w * np.where(p < TRIM, p / (1 - p), 0.0)
+    if not w0.any():
+        raise IdentificationError(f"no control has a propensity under {TRIM}; there is no overlap")
+    w0 /= w0.sum()
+    return w0
+
+
+def _regression(
+    y: Matrix, v: Vector, x: Matrix, names: list[str], where: str
 ) -> tuple[Matrix, tuple[Matrix, bool]]:
-    v = w * (1 - d)
+    """Least-squares coefficients with weights ``v``, and the factor of the normal matrix."""
     normal = (x * v[:, None]).T @ x
-    factor = _factor(normal, names, "among the controls")
-    return cho_solve(factor, (x * v[:, None]).T @ change), factor
+    factor = _factor(normal, names, where)
+    return cho_solve(factor, (x * v[:, None]).T @ y), factor
 
 
 def _propensity(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.core.arrays import Matrix, Vector
-from evalkit.core.errors import OptionError
+from evalkit.core.errors import OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.scores import Scores
@@ -26,6 +26,7 @@ def aggregate(
     Group-time effects (levels ``cohort`` and ``time``) may be averaged ``by="event"``, the time
     since adoption; every other average of them leaves out the placebo cells before adoption.
     The sides of a triple difference (level ``side``) are never averaged with each other.
+    Coordinates that could not be estimated (NaN) are left out, and named in the notes.
     Where the estimate knows the estimated ``mass`` of its coordinates, that is the weight, and
     its sampling noise enters: with :math:`\theta=\sum_k W_k\theta_k/\sum_k W_k`,
     :math:`\psi=\sum_k [W_k\psi_k+(\theta_k-\theta)\psi_{W_k}]/\sum_k W_k`.
@@ -68,6 +69,7 @@ def aggregate(
     staggered = estimate.mass is not None and {"cohort", "time"} <= set(estimate.index.levels)
     if staggered and "event" not in levels:
         estimate = _after(estimate)
+    estimate = _estimated(estimate)
     columns = [_level(estimate, level, staggered) for level in levels]
     groups = list(zip(*columns, strict=True)) if levels else [("average",)] * len(estimate)
     order = sorted(set(groups)) if levels else list(dict.fromkeys(groups))
@@ -96,6 +98,19 @@ def _after(estimate: Estimate) -> Estimate:
         return estimate
     keep = np.array([key in keys for key in estimate.index.keys])
     return estimate.take(np.flatnonzero(keep).tolist())
+
+
+def _estimated(estimate: Estimate) -> Estimate:
+    """Without the coordinates that could not be estimated, which the notes then name."""
+    absent = np.isnan(estimate.theta)
+    if not absent.any():
+        return estimate
+    keys = [key for key, gone in zip(estimate.index.keys, absent, strict=True) if gone]
+    if absent.all():
+        raise OptionError(f"none of the coordinates could be estimated: {some(keys)}")
+    out = estimate.take(np.flatnonzero(~absent).tolist())
+    note = f"left out of the averages, as not estimated: {some(keys, 20)}"
+    return replace(out, meta=replace(out.meta, notes=(*out.meta.notes, note)))
 
 
 def _level(estimate: Estimate, level: str, staggered: bool) -> tuple[Any, ...]:

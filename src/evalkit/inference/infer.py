@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Codes, Matrix, Vector, encode, frozen
 from evalkit.core.errors import (
     CombinationError,
     DoubtWarning,
@@ -45,6 +45,8 @@ class Inference:
         Covariance of the estimates.
     band_low, band_high : Vector (k,) or None
         Simultaneous band, if one was asked for; ``crit`` is its critical value.
+    counts : Codes (k, 2) or None
+        Treated and comparison units behind each coordinate.
     """
 
     estimate: Vector
@@ -64,6 +66,7 @@ class Inference:
     band_low: Vector | None = None
     band_high: Vector | None = None
     crit: float | None = None
+    counts: Codes | None = None
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -100,6 +103,8 @@ class Inference:
         if self.band_low is not None:
             columns["band_low"] = self.band_low
             columns["band_high"] = self.band_high
+        if self.counts is not None:
+            columns["treated"], columns["controls"] = self.counts.T
         return pd.DataFrame(columns, index=self.index.to_pandas())
 
     def __repr__(self) -> str:
@@ -181,7 +186,7 @@ def infer(
         raise OptionError(f"level={level} must lie between 0 and 1, for example 0.95")
     clusters = _clusters(estimate)
     covariance, dof = _covariance(estimate, vcov, clusters)
-    error = np.sqrt(np.diag(covariance))
+    error = np.where(np.isnan(estimate.theta), np.nan, np.sqrt(np.diag(covariance)))
     statistic, p_value = _t_test(estimate.theta, error, dof)
     crit = _t_quantile(0.5 + level / 2, dof)
     low, high, value = None, None, None
@@ -207,6 +212,7 @@ def infer(
         band_low=low,
         band_high=high,
         crit=value,
+        counts=estimate.counts,
     )
 
 
@@ -227,7 +233,8 @@ def wald(estimate: Estimate, *, vcov: Vcov = "CR1") -> Wald:
     Raises
     ------
     IdentificationError
-        If the covariance is singular: more coordinates than clusters allow, or collinear ones.
+        If a coordinate is NaN, or if the covariance is singular: more coordinates than clusters
+        allow, or collinear ones.
 
     Examples
     --------
@@ -243,6 +250,15 @@ def wald(estimate: Estimate, *, vcov: Vcov = "CR1") -> Wald:
     from scipy.special import chdtrc, fdtrc
 
     check_option("vcov", vcov, get_args(Vcov))
+    absent = [
+        key
+        for key, value in zip(estimate.index.keys, estimate.theta, strict=True)
+        if np.isnan(value)
+    ]
+    if absent:
+        raise IdentificationError(
+            f"{some(absent)} could not be estimated; leave it out with select() or take()"
+        )
     clusters = _clusters(estimate)
     covariance, _ = _covariance(estimate, vcov, clusters)
     k = len(estimate)
