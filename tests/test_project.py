@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.lock", "requirements-bootstrap.lock")
+LOCKS = ("requirements.lock", "requirements-bootstrap.lock", "requirements-data.lock")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PYTHONS = ("3.11", "3.12", "3.13")
 

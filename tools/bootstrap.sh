@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 stop() { printf 'evalkit: %s\n' "$1" >&2; exit 1; }
 
-locks="$(cat requirements-bootstrap.lock requirements.lock | cksum) $(pwd -P)"
+locks="$(cat requirements-bootstrap.lock requirements.lock requirements-data.lock | cksum) $(pwd -P)"
 project="$(cksum <pyproject.toml)"
 python=.venv/bin/python
 
@@ -39,11 +39,11 @@ if [ "$(cat .venv/.stamp 2>/dev/null)" != "$locks" ] || ! "$python" -c '' 2>/dev
         mirror=${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}
         [ -z "$mirror" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$mirror}"
         .venv/bin/uv pip install --quiet --python "$python" $hashed --no-build-isolation \
-            -r requirements.lock || installer=pip
+            -r requirements.lock -r requirements-data.lock || installer=pip
     fi
     if [ "$installer" = pip ]; then
         awk '/^[^ ]/ { keep = !/^uv==/ } keep' requirements-bootstrap.lock >.venv/builders.lock
-        $pip $hashed -r .venv/builders.lock && $pip $hashed --no-build-isolation -r requirements.lock ||
+        $pip $hashed -r .venv/builders.lock && $pip $hashed --no-build-isolation -r requirements.lock -r requirements-data.lock ||
             stop "the locked packages could not be installed (see above); this first step needs the network"
     fi
     rm -f .venv/.project
