@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from evalkit.core.errors import ContractError, IdentificationError, OptionError
-from evalkit.data import catalogue, contracts
+from evalkit.data import bundling, catalogue, contracts
 from evalkit.data.contract import load
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,8 +147,8 @@ def test_systems_cite_rows_that_exist(systems: pd.DataFrame, measures: pd.DataFr
 
 def test_what_covers_a_system_now_can_be_imported(systems: pd.DataFrame) -> None:
     for row in systems.to_dict("records"):
-        now = [part for part in row["covered_by"].split("; ") if part.startswith("now: ")]
-        names = re.findall(r"`(evalkit[\w.]+)`", row["covered_by"])
+        now = [part for part in row["covered by"].split("; ") if part.startswith("now: ")]
+        names = re.findall(r"`(evalkit[\w.]+)`", row["covered by"])
         assert bool(names) == bool(now), row["id"]
         for name in names:
             room, _, last = name.rpartition(".")
@@ -157,9 +157,9 @@ def test_what_covers_a_system_now_can_be_imported(systems: pd.DataFrame) -> None
 
 def test_what_is_planned_names_its_step_and_what_is_built_does_not(systems: pd.DataFrame) -> None:
     for row in systems.to_dict("records"):
-        steps = re.findall(r"\bstep (\d)", row["covered_by"])
+        steps = re.findall(r"\bstep (\d)", row["covered by"])
         assert (row["status"] == "planned") <= bool(steps), row["id"]
-        assert (row["status"] == "built") <= (not steps and "now: " in row["covered_by"]), row["id"]
+        assert (row["status"] == "built") <= (not steps and "now: " in row["covered by"]), row["id"]
 
 
 # --- Exposure by hand ---------------------------------------------------------------------------
@@ -231,8 +231,8 @@ def test_the_order_of_rows_changes_nothing(measures: pd.DataFrame) -> None:
 A19, B19 = ("a", "370200", "2019-01-01", "2019-01-01"), ("b", "370200", "2019-01-01", "2019-01-01")
 
 
-def test_two_measures_begun_together_are_never_told_apart() -> None:
-    found = catalogue.bundling(
+def test_two_measures_begun_on_one_day_are_not_told_apart() -> None:
+    found = bundling.bundling(
         catalogue.exposure_matrix(made(A19, B19, ("c", "370300", "2021-01-01", "2021-01-01")))
     )
     assert found.rank == 2
@@ -243,7 +243,7 @@ def test_two_measures_begun_together_are_never_told_apart() -> None:
 
 
 def test_a_second_place_with_one_of_the_two_tells_them_apart() -> None:
-    found = catalogue.bundling(
+    found = bundling.bundling(
         catalogue.exposure_matrix(made(A19, B19, ("a", "370300", "2019-01-01", "2019-01-01")))
     )
     # With two places a step in both is a year effect: only the contrast of b remains.
@@ -251,7 +251,7 @@ def test_a_second_place_with_one_of_the_two_tells_them_apart() -> None:
     assert found.absorbed == ("a",)
     assert found.estimable == ("b",)
     third = ("z", "370700", "2013-01-01", "2013-01-01")
-    found = catalogue.bundling(
+    found = bundling.bundling(
         catalogue.exposure_matrix(
             made(A19, B19, ("a", "370300", "2019-01-01", "2019-01-01"), third)
         )
@@ -268,7 +268,7 @@ def test_a_sum_of_measures_is_found_as_a_set_of_three() -> None:
         ("c", "370300", "2015-01-01", "2015-01-01"),
         ("d", "370700", "2018-01-01", "2018-01-01"),
     )
-    found = catalogue.bundling(catalogue.exposure_matrix(rows))
+    found = bundling.bundling(catalogue.exposure_matrix(rows))
     assert found.collinear == (("a", "b", "c"),)
     assert found.estimable == ("d",)
 
@@ -287,7 +287,7 @@ def test_rank_and_condition_agree_with_dummies_written_out() -> None:
         frame.to_numpy() - dummies @ np.linalg.lstsq(dummies, frame.to_numpy(), rcond=None)[0]
     )
     scaled = residual / np.linalg.norm(residual, axis=0)
-    found = catalogue.bundling(exposed)
+    found = bundling.bundling(exposed)
     assert found.rank == np.linalg.matrix_rank(scaled) == 3
     np.testing.assert_allclose(found.condition, np.linalg.cond(scaled), rtol=1e-10)
     np.testing.assert_allclose(
@@ -297,7 +297,7 @@ def test_rank_and_condition_agree_with_dummies_written_out() -> None:
 
 def test_a_measure_that_was_always_there_is_absorbed() -> None:
     rows = made(("a", "370200", None, "2020-01-01"), ("b", "370300", "2019-01-01", "2019-01-01"))
-    found = catalogue.bundling(catalogue.exposure_matrix(rows), start="earliest")
+    found = bundling.bundling(catalogue.exposure_matrix(rows), start="earliest")
     assert found.absorbed == ("a",)
     assert found.undated == (("370200", "a"),)
 
@@ -306,7 +306,7 @@ def test_a_measure_that_was_always_there_is_absorbed() -> None:
 def test_every_family_is_estimable_absorbed_or_in_one_set(
     measures: pd.DataFrame, start: catalogue.Start
 ) -> None:
-    found = catalogue.bundling(catalogue.exposure_matrix(measures), start=start)
+    found = bundling.bundling(catalogue.exposure_matrix(measures), start=start)
     sets = [name for group in found.collinear for name in group]
     assert sorted([*found.estimable, *found.absorbed, *sets]) == sorted(found.families)
     assert found.rank >= len(found.estimable)
@@ -317,7 +317,7 @@ def test_what_is_estimable_keeps_its_effect_and_what_is_not_loses_it(
 ) -> None:
     """Dropping an estimable column lowers the rank; dropping one of a collinear set does not."""
     exposed = catalogue.exposure_matrix(measures)
-    found = catalogue.bundling(exposed)
+    found = bundling.bundling(exposed)
     shares = exposed.low - exposed.low.mean(1, keepdims=True)
     flat = (shares - shares.mean(0, keepdims=True)).reshape(-1, len(found.families))
     for at, name in enumerate(found.families):
@@ -341,8 +341,54 @@ def test_two_windows_are_the_same_overlap_or_lie_apart(
 ) -> None:
     for first, second in ((one, two), (two, one)):
         rows = made(("a", "", *first), ("b", "", *second))
-        found = catalogue.pairs(catalogue.exposure_matrix(rows))
+        found = bundling.pairs(catalogue.exposure_matrix(rows))
         assert found["relation"].tolist() == [relation]
+
+
+# --- Dates drawn inside the windows -------------------------------------------------------------
+
+
+def test_draws_depend_on_the_seed_and_on_nothing_else(measures: pd.DataFrame) -> None:
+    exposed = catalogue.exposure_matrix(measures)
+    one, two, other = (bundling.random_starts(exposed, draws=5, seed=s, undated="latest")
+                       for s in (3, 3, 4))  # fmt: skip
+    pd.testing.assert_frame_equal(one, two)
+    assert not one.equals(other)
+
+
+def test_starts_known_to_the_day_leave_nothing_to_draw() -> None:
+    exposed = catalogue.exposure_matrix(made(A19, B19, ("c", "370300", "2021-01-01", "2021-01-01")))
+    found, fixed = bundling.random_starts(exposed, draws=4), bundling.bundling(exposed)
+    assert found["rank"].tolist() == [fixed.rank] * 4
+    assert found["apart"].tolist() == [len(fixed.estimable)] * 4
+
+
+def test_a_shared_window_is_no_shared_date() -> None:
+    rows = made(
+        ("a", "370200", "2019-01-01", "2021-12-31"),
+        ("b", "370200", "2019-01-01", "2021-12-31"),
+        ("c", "370300", "2015-01-01", "2015-01-01"),
+    )
+    exposed = catalogue.exposure_matrix(rows)
+    assert bundling.bundling(exposed).collinear == (("a", "b"),)
+    assert (bundling.random_starts(exposed, draws=20)["apart"] == 3).all()
+    yearly = bundling.random_starts(exposed, draws=40, whole_years=True)["apart"]
+    assert set(yearly) == {1, 3}  # the same year in about a third of the draws
+
+
+def test_an_open_window_is_spread_or_held_at_its_late_end() -> None:
+    exposed = catalogue.exposure_matrix(
+        made(
+            ("a", "370200", None, "2021-12-31"),
+            ("b", "370200", None, "2021-12-31"),
+            ("c", "370300", "2015-01-01", "2015-01-01"),
+        )
+    )
+    held = bundling.random_starts(exposed, draws=5, undated="latest")
+    assert held["rank"].tolist() == [2] * 5
+    assert (bundling.random_starts(exposed, draws=5)["rank"] == 3).all()
+    before = bundling.random_starts(exposed, draws=5, since="2023-01-01")
+    pd.testing.assert_frame_equal(before, held)
 
 
 # --- Bad input ----------------------------------------------------------------------------------
@@ -386,6 +432,10 @@ def test_options_are_checked_at_the_door(measures: pd.DataFrame) -> None:
     with pytest.raises(OptionError, match="by='town'"):
         catalogue.exposure_matrix(measures, by="town")  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="start='middle'"):
-        catalogue.bundling(catalogue.exposure_matrix(measures), start="middle")  # type: ignore[arg-type]
+        bundling.bundling(catalogue.exposure_matrix(measures), start="middle")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="undated='never'"):
+        bundling.random_starts(catalogue.exposure_matrix(measures), undated="never")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="draws=0"):
+        bundling.random_starts(catalogue.exposure_matrix(measures), draws=0)
     with pytest.raises(IdentificationError, match="pass jurisdictions="):
         catalogue.exposure_matrix(measures, by="city")

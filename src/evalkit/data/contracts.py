@@ -148,7 +148,7 @@ SYSTEMS = Contract(
         "where": _text("where it is described", "出处"),
         "rows": _text("rows of the catalogue", "目录行", False),
         "need": _text("what a study of it needs", "研究所需"),
-        "covered_by": _text("what covers it", "对应功能"),
+        "covered by": _text("what covers it", "对应功能"),
         "status": _text("state", "状态", options=("built", "planned", "context only")),
     },
 )
