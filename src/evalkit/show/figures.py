@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from evalkit.did.comparison import SyntheticWeights
 
+MARKERS = "oDs^Pv"  # told apart without colour, in the order of style.CYCLE
 DIGITS = 10  # significant digits of the data behind a figure
 
 
@@ -213,7 +214,8 @@ def _effects(
                 period + shift, frame["band_low"], frame["band_high"], color=colour, lw=1, alpha=0.5
             )
         axes.vlines(period + shift, frame["conf_low"], frame["conf_high"], color=colour, lw=2.4)
-        axes.plot(period + shift, frame["estimate"], "o", color=colour, ms=5, label=name)
+        marker = MARKERS[at % len(MARKERS)]
+        axes.plot(period + shift, frame["estimate"], marker, color=colour, ms=5, label=name)
         frames.append(frame.assign(series=name))
     if reference is not None:
         axes.plot([reference], [0], "o", mfc=style.PAPER, mec=style.MUTED, ms=6)
@@ -227,14 +229,18 @@ def forest(
     xlabel: str,
     provenance: Provenance,
     group: str | None = None,
+    quoted: str | None = None,
 ) -> Drawing:
-    """Draw one row per design: estimate and interval, with published values as diamonds.
+    """Draw one row per design: estimate and interval, with quoted values hollow.
 
     Parameters
     ----------
     frame : pandas.DataFrame
         Columns ``label``, ``estimate``, ``conf_low``, ``conf_high`` (NaN: no interval known) and,
         with ``group``, the column that colours the rows.
+    quoted : str, optional
+        Column that is true where a row quotes somebody else; such rows are drawn hollow. Name them
+        in ``group``, so that the legend tells them apart.
     """
     groups = list(dict.fromkeys(frame[group])) if group else [""]
     figure, axes = _canvas("", (8.0, 1.1 + 0.3 * len(frame)))
@@ -247,9 +253,11 @@ def forest(
         axes.hlines(
             rows[mine], frame["conf_low"][mine], frame["conf_high"][mine], color=colour, lw=2
         )
+        hollow = quoted is not None and frame[quoted][mine].all()
         axes.plot(
-            frame["estimate"][mine], rows[mine], "oDs^"[at % 4], color=colour, ms=6, label=name
-        )
+            frame["estimate"][mine], rows[mine], MARKERS[at % len(MARKERS)], color=colour, ms=6,
+            mfc=style.PAPER if hollow else colour, label=name,
+        )  # fmt: skip
     axes.set_yticks(rows, frame["label"])
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(xlabel)
