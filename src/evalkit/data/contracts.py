@@ -161,15 +161,23 @@ PUBLISHED = Contract(
     columns={
         "id": _text("row", "编号", pattern=r"^[a-z0-9_]+$"),
         "study": _text("authors and year", "作者与年份"),
-        "citation_key": _text("key in the bibliography", "文献键", pattern=r"^[a-z0-9-]+$"),
+        "citation_key": _text(
+            "key in the bibliography", "文献键", pattern=r"^[a-z0-9-]+$", required=False
+        ),
         "outcome": _text("outcome", "结果变量"),
         "design": _text("units and design", "单位与设计"),
         "estimate": Column("number", "estimate, in the unit of the row", "估计值"),
         "se": Column("number", "standard error", "标准误", low=0, required=False),
         "unit": _text(
-            "unit", "单位", options=("points per 10%", "SD per 60%", "SD per 1000 dollars")
+            "unit",
+            "单位",
+            options=("points per 10%", "SD per 60%", "SD per 1000 dollars", "ratio of prices"),
         ),
-        "status": _text("seen in print, or recalled", "核对情况", options=("seen", "memory")),
+        "status": _text(
+            "how it is known",
+            "核对情况",
+            options=("abstract", "quoted", "lecture log", "memory"),
+        ),
         "source": _text("where it was seen", "出处"),
         "note": _text("remarks", "备注", required=False),
     },
