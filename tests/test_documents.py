@@ -78,6 +78,23 @@ def test_the_timeline_has_a_bar_for_each_city_and_family(
     assert int(made.data["first"].isna().sum()) == int(exposed.undated.sum())
 
 
+def test_the_exposure_map_names_every_cell_in_a_column_or_in_its_note(
+    measures: pd.DataFrame, counties: pd.DataFrame
+) -> None:
+    import matplotlib.pyplot as plt
+
+    exposed = catalogue.exposure_matrix(measures)
+    made = documents.exposure_map(exposed, measures, counties, title="a title")
+    axes = made.figure.axes[0]
+    note, cells = axes.get_xlabel(), len(axes.texts)
+    plt.close(made.figure)
+    counts = made.data["place"].value_counts()
+    alone = counts[counts == 1].index
+    assert len(made.data) == int(exposed.documented.sum()) == cells + len(alone)
+    assert len(axes.get_xticks()) == len(counts) - len(alone)
+    assert all(place.split()[-1] in note for place in alone)
+
+
 def test_tiles_count_the_rows_that_name_a_county(
     measures: pd.DataFrame, counties: pd.DataFrame
 ) -> None:
@@ -92,7 +109,7 @@ def test_tiles_count_the_rows_that_name_a_county(
 
 def test_a_dose_table_shows_the_row_as_it_stands(measures: pd.DataFrame) -> None:
     table = documents.doses(measures, {"Q05": "junior standard"})
-    assert table.loc[0, ["before", "stated", "row"]].tolist() == ["1100", "1700", "Q05"]
+    assert table.loc[0, ["before", "stated", "row"]].tolist() == ["1,100", "1,700", "Q05"]
 
 
 class Shape(HTMLParser):
@@ -141,9 +158,10 @@ def test_the_table_is_light_and_asks_nothing_of_another_host(measures: pd.DataFr
 def test_a_window_and_a_dose_are_said_in_words(measures: pd.DataFrame) -> None:
     html = listing.catalogue(measures)
     assert "<td>by 2020-09-06</td>" in html
-    assert "1700 yuan/pupil/year (before: 1100)" in html
+    assert "1,700 yuan/pupil/year (before: 1,100)" in html
     assert "520,000,000 yuan; 8 schools" in html
     assert "2021-04-19 to 2021-09-01; due 2025-12-31" in html
+    assert "2027 target year" in html
     assert "<script" not in html
 
 

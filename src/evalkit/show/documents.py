@@ -15,6 +15,7 @@ from evalkit.data.catalogue import CONTEXT, NOWHERE, Exposure, placed, windows
 from evalkit.data.contracts import FAMILIES
 from evalkit.show import style
 from evalkit.show.figures import Drawing
+from evalkit.show.listing import grouped
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -101,14 +102,16 @@ def timeline(measures: pd.DataFrame, jurisdictions: pd.DataFrame, *, title: str)
     return Drawing(figure, named[["family", "place", "first", "last", "rows"]], "documented")
 
 
-def _legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str]) -> None:
+def _legend(
+    figure: Figure, handles: Sequence[Artist], labels: Sequence[str], *, columns: int = 3
+) -> None:
     """A legend below the axes, in room kept for it."""
     # Without its own transform it would move when a tight save enlarges the figure.
     figure.legend(
-        handles, labels, loc="lower center", ncols=3, fontsize=9,
+        handles, labels, loc="lower center", ncols=columns, fontsize=9,
         bbox_to_anchor=(0, 0, 1, 1), bbox_transform=figure.transFigure,
     )  # fmt: skip
-    height = 0.22 * -(-len(labels) // 3) + 0.2
+    height = 0.22 * -(-len(labels) // columns) + 0.2
     kept = height / figure.get_figheight()
     engine = figure.get_layout_engine()
     if engine is not None:
@@ -137,6 +140,8 @@ def exposure_map(
 ) -> Drawing:
     """Draw which place documents which family, and how exactly its start is known.
 
+    A place with one family has no column: a note below the cells names it, its family and start.
+
     Parameters
     ----------
     exposure : Exposure
@@ -150,11 +155,11 @@ def exposure_map(
     from matplotlib.patches import Patch, Rectangle
 
     families, places = family_labels(measures), place_labels(jurisdictions)
-    columns = sorted(range(len(exposure.places)), key=lambda j: -exposure.documented[j].sum())
-    order = sorted(
-        range(len(exposure.families)), key=lambda f: -int(exposure.documented[:, f].sum())
-    )
-    figure, axes = plt.subplots(figsize=(8.0, 0.34 * len(order) + 1.9), layout="constrained")
+    named = exposure.documented
+    columns = sorted(range(len(exposure.places)), key=lambda j: -named[j].sum())
+    drawn = [j for j in columns if named[j].sum() > 1]
+    order = sorted(range(len(exposure.families)), key=lambda f: -int(named[:, f].sum()))
+    figure, axes = plt.subplots(figsize=(6.0, 0.4 * len(order) + 2.4), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12, wrap=True)
     rows = []
     for x, j in enumerate(columns):
@@ -165,26 +170,40 @@ def exposure_map(
             state = _state(first, last)
             text = _span(first, last)
             fill, ink = STATES[state]
-            axes.add_patch(Rectangle((x - 0.47, y - 0.44), 0.94, 0.88, fc=fill, lw=0))
-            axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=ink)
+            if j in drawn:
+                axes.add_patch(Rectangle((x - 0.47, y - 0.46), 0.94, 0.92, fc=fill, lw=0))
+                axes.text(x, y, text, ha="center", va="center", fontsize=9.5, color=ink)
             rows.append((places[exposure.places[j]], families[exposure.families[f]], text, state))
-    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_xlim(-0.5, len(drawn) - 0.5)
     axes.set_ylim(len(order) - 0.5, -0.5)
-    axes.set_yticks(
-        range(len(order)), [families[exposure.families[f]] for f in order], fontsize=8.5
-    )
-    heads = [places[exposure.places[j]] for j in columns]
-    axes.set_xticks(range(len(columns)), heads, fontsize=8.5, rotation=45, ha="left")
+    lines = [families[exposure.families[f]].replace("  ", "\n") for f in order]
+    axes.set_yticks(range(len(order)), lines, fontsize=9, linespacing=1.0)
+    heads = [places[exposure.places[j]].replace(" ", "\n") for j in drawn]
+    axes.set_xticks(range(len(drawn)), heads, fontsize=9)
     axes.xaxis.tick_top()
+    frame = pd.DataFrame(rows, columns=["place", "family", "start", "known"])
+    _note(axes, frame[~frame["place"].duplicated(keep=False)])
     axes.tick_params(length=0)
     for side in axes.spines.values():
         side.set_visible(False)
-    axes.hlines(np.arange(len(order) - 1) + 0.5, -0.5, len(columns) - 0.5, color=style.GRID, lw=0.6)
+    axes.hlines(np.arange(len(order) - 1) + 0.5, -0.5, len(drawn) - 0.5, color=style.GRID, lw=0.6)
     keys = [Patch(fc=fill, label=f"start known {state}") for state, (fill, _) in STATES.items()]
     keys[-1].set_label("no earliest date: begun by the year shown")
-    _legend(figure, keys, [str(key.get_label()) for key in keys])
-    frame = pd.DataFrame(rows, columns=["place", "family", "start", "known"])
+    _legend(figure, keys, [str(key.get_label()) for key in keys], columns=1)
     return Drawing(figure, frame, "documented")
+
+
+def _note(axes: Axes, single: pd.DataFrame) -> None:
+    """Below the cells: the places that document one family, sorted by family and start."""
+    if single.empty:
+        return
+    parts = [
+        f"{family.split('  ')[1]}, {start}: " + ", ".join(rows["place"].str.split().str[-1])
+        for (family, start), rows in single.groupby(["family", "start"], sort=False)
+    ]
+    lines = ["One family only, in counties without a column:", *parts]
+    axes.set_xlabel("\n".join(lines), fontsize=9, loc="right", color=style.MUTED)
+    axes.xaxis.set_label_position("bottom")
 
 
 def _state(first: pd.Timestamp, last: pd.Timestamp) -> str:
@@ -280,8 +299,8 @@ def doses(measures: pd.DataFrame, words: Mapping[str, str]) -> pd.DataFrame:
         {
             "what": list(words.values()),
             "where": rows["jurisdiction_zh"] + " " + rows["jurisdiction_en"],
-            "before": rows["value_prior"].fillna(""),
-            "stated": rows["value"],
+            "before": rows["value_prior"].fillna("").map(grouped),
+            "stated": rows["value"].map(grouped),
             "unit": rows["unit"],
             "state": rows["target_or_realised"],
             "row": rows["id"],

@@ -78,13 +78,30 @@ def _dose(row: Mapping[Hashable, Any]) -> str:
     if pd.isna(row["value"]):
         return ""
     values, units = str(row["value"]).split(";"), [u.strip() for u in str(row["unit"]).split(";")]
-    shown = [f"{int(v):,}" if v.isdigit() and len(v) > 4 else v for v in values]
+    year = units == ["target year"]
+    shown = [v if year else grouped(v) for v in values]
     if len(units) == len(shown):
         text = "; ".join(f"{value} {unit}" for value, unit in zip(shown, units, strict=True))
     else:
         text = f"{', '.join(shown)} {row['unit']}"
     before = row["value_prior"]
-    return text if pd.isna(before) else f"{text} (before: {before})"
+    return text if pd.isna(before) else f"{text} (before: {grouped(str(before))})"
+
+
+def grouped(text: str) -> str:
+    """A whole number with its thousands separated; any other text as it stands.
+
+    Parameters
+    ----------
+    text : str
+        A figure as the catalogue holds it.
+
+    Examples
+    --------
+    >>> grouped("250000"), grouped("1-3"), grouped("0.15")
+    ('250,000', '1-3', '0.15')
+    """
+    return f"{int(text):,}" if text.isdigit() else text
 
 
 def _window(row: Mapping[Hashable, Any]) -> str:
