@@ -194,11 +194,11 @@ def exposure_map(
 
 
 def _note(axes: Axes, single: pd.DataFrame) -> None:
-    """Below the cells: the places that document one family, sorted by family and start."""
+    """Below the cells: the places that document one family, by family and start."""
     if single.empty:
         return
     parts = [
-        f"{family.split('  ')[1]}, {start}: " + ", ".join(rows["place"].str.split().str[-1])
+        f"{str(family).split('  ')[1]}, {start}: " + ", ".join(rows["place"].str.split().str[-1])
         for (family, start), rows in single.groupby(["family", "start"], sort=False)
     ]
     lines = ["One family only, in counties without a column:", *parts]
