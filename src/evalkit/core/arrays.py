@@ -74,6 +74,24 @@ class Groups:
         return len(pairs) == len(np.unique(self.codes))
 
 
+def product(values: npt.NDArray[np.float64], matrix: Matrix) -> npt.NDArray[np.float64]:
+    """``values @ matrix``, where a missing (NaN) coordinate of ``values`` ``(..., k)`` spoils only
+    the combinations that give it weight.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> product(np.array([np.nan, 2.0]), np.array([[0.0, 1.0], [1.0, 1.0]]))
+    array([ 2., nan])
+    """
+    missing = np.isnan(values).reshape(-1, values.shape[-1]).any(axis=0)
+    if not missing.any():
+        return np.asarray(values @ matrix, float)
+    out = np.asarray(np.where(missing, 0.0, values) @ matrix, float)
+    out[..., (matrix[missing] != 0).any(axis=0)] = np.nan
+    return out
+
+
 def cross(codes: list[Codes]) -> Codes:
     """Codes of the interaction of several partitions, without gaps."""
     joint = codes[0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen, product
 from evalkit.core.errors import CombinationError, some
 from evalkit.core.labels import Index, Key
 from evalkit.core.origin import Leverage, Linear, Meta
@@ -52,7 +52,8 @@ class Estimate:
     combination : Matrix (p, k), optional
         ``theta = combination.T @ coefficients`` of that origin.
     mass : Estimate, optional
-        Estimated weight of each coordinate, with its own contributions, for averages.
+        Estimated weight of each coordinate, for averages only: its contributions are not
+        centred, since :func:`aggregate` takes differences from the average.
     counts : Codes (k, 2), optional
         Treated and comparison units behind each coordinate.
 
@@ -164,12 +165,9 @@ class Estimate:
         lin = np.atleast_2d(np.asarray(matrix, float))
         if lin.shape[1] != len(self):
             raise CombinationError(f"a contrast of {len(self)} coordinates, got {lin.shape}")
-        absent = np.isnan(self.theta)
-        theta = lin[:, ~absent] @ self.theta[~absent]
-        theta[lin[:, absent].any(axis=1)] = np.nan
         return replace(
             self,
-            theta=theta,
+            theta=product(self.theta, lin.T),
             scores=self.scores.dot(lin.T),
             index=index if isinstance(index, Index) else Index.flat("contrast", index),
             meta=replace(self.meta, estimand=estimand or self.meta.estimand),

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Matrix, frozen
+from evalkit.core.arrays import Codes, Groups, Matrix, frozen, product
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,7 @@ class Scores:
 
     def dot(self, matrix: Matrix) -> Scores:
         """Scores of the combinations ``theta @ matrix``, with ``matrix`` ``(k, m)``."""
-        return Scores(self.rows, self.lin @ matrix)
+        return Scores(self.rows, product(self.lin, matrix))
 
     def take(self, positions: list[int]) -> Scores:
         """Scores of some coordinates; a coordinate without an answer (NaN) stays alone."""

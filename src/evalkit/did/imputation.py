@@ -36,7 +36,9 @@ def imputation(
     within cohort and period. The point estimates equal the two-stage estimator of Gardner.
     **Contribution.** :math:`\psi_i=\sum_t v_{it}\tilde\varepsilon_{it}` with :math:`v=w` on treated
     and :math:`v=-W_0Z_0(Z_0'W_0Z_0)^{-1}Z_1'w` on untreated observations, and
-    :math:`\tilde\varepsilon_{it}=\hat\tau_{it}-\hat\tau_{gt}` on treated ones. Conservative.
+    :math:`\tilde\varepsilon_{it}=\hat\tau_{it}-\hat\tau_{gt}` on treated ones.
+    Averages take the treated observations as given: their intervals are for the effect on these
+    observations, not on the population that the cohorts were drawn from.
     **Reference.** Borusyak, Jaravel and Spiess (2024), Review of Economic Studies 91(6), theorems
     1-3; Gardner (2022).
     **Checked against.** R didimputation 0.5.0 and did2s (printed digits), see

@@ -95,12 +95,17 @@ class Absorber:
         """Pivoted Cholesky factor of the concentrated normal matrix, and its pivots."""
         joint, own = self._normal
         normal = (own - joint.T @ joint.multiply(self._inverse)).toarray()
-        # Relative to the counts before the largest effect is taken out: nested, none is left.
-        tolerance = len(normal) * 1e-13 * float(own.diagonal().max())
+        # Each category is judged by its own weight before the largest effect is taken out: a light
+        # category beside a heavy one still counts, and a nested effect has nothing left.
+        counts = own.diagonal()
+        scale = np.sqrt(np.where(counts > 0, counts, 1.0))
+        normal /= np.outer(scale, scale)
+        tolerance = len(normal) * 1e-13
         if np.diag(normal).max() <= tolerance:  # dpstrf would take the first pivot unasked
             return np.zeros((0, 0)), np.zeros(0, np.intp)
         factor, pivots, rank, _ = dpstrf(normal, tol=tolerance, lower=1)
-        return np.tril(factor)[:rank, :rank], pivots[:rank].astype(np.intp) - 1
+        at = pivots[:rank].astype(np.intp) - 1
+        return np.tril(factor)[:rank, :rank] * scale[at][:, None], at
 
     @cached_property
     def rank(self) -> int:

@@ -58,6 +58,8 @@ def two_period(
     """
     d, w = treated, weight
     _refuse_empty(d, "both periods")
+    # The span with the intercept is the same; the normal equations are better conditioned.
+    x = np.column_stack([x[:, 0], x[:, 1:] - (w @ x[:, 1:]) / w.sum()])
     w1 = w * d
     w1 = w1 / w1.sum()
     out = np.zeros_like(change)

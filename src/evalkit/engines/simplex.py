@@ -55,6 +55,9 @@ def simplex_ridge(a: Matrix, b: Vector, eta: float, share: Vector | None = None)
     c = np.ones(k) if share is None else share / share.mean()
     if k == 1:
         return np.ones(1)
+    # Weights sum to one, so a level common to all columns and the target changes nothing.
+    centre = a.mean(axis=1, keepdims=True)
+    a, b = a - centre, b - centre[:, 0]
     scale = max(float(np.abs(a).max(initial=0)), float(np.abs(b).max(initial=0)))
     if scale == 0:
         return cast(Vector, c / c.sum())

@@ -138,9 +138,12 @@ def _with_noise(out: Estimate, mass: Estimate, noise: Matrix) -> Scores:
 def _kept_mass(mass: Estimate, member: Matrix, index: Index) -> Estimate | None:
     """Coordinates that share one mass keep it."""
     kept = []
+    psi = mass.psi
     for row in member:
-        mine = mass.theta[row > 0]
-        if (mine != mine[0]).any():
+        mine = np.flatnonzero(row)
+        first = mine[0]
+        # Equal numbers are not enough: two cohorts of one size have two masses.
+        if (mass.theta[mine] != mass.theta[first]).any() or (psi[:, mine] != psi[:, [first]]).any():
             return None
-        kept.append(int(np.flatnonzero(row)[0]))
+        kept.append(int(first))
     return replace(mass.take(kept), index=index)

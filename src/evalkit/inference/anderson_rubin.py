@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.core.arrays import Matrix
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Key
@@ -89,12 +90,27 @@ def anderson_rubin(
     crit = float(ndtri(0.5 + level / 2) if np.isinf(dof) else stdtrit(dof, 0.5 + level / 2))
     r, f = estimate.theta[top], estimate.theta[bottom]
     v = result.vcov
-    a = f**2 - crit**2 * v[bottom, bottom]
-    b = -2 * (r * f - crit**2 * v[top, bottom])
-    c = r**2 - crit**2 * v[top, top]
-    intervals = _below_zero(float(a), float(b), float(c))
+    if f == 0:
+        intervals = _below_zero(
+            -(crit**2) * v[bottom, bottom],
+            2 * crit**2 * v[top, bottom],
+            float(r**2 - crit**2 * v[top, top]),
+        )
+    else:
+        intervals = _around(float(r / f), f, v[np.ix_([top, bottom], [top, bottom])], crit)
     ratio = float(r / f) if f else float("nan")
     return RatioSet(ratio, intervals, level, float(f**2 / v[bottom, bottom]))
+
+
+def _around(ratio: float, f: float, v: Matrix, crit: float) -> tuple[tuple[float, float], ...]:
+    """The set as an inequality in the distance from the ratio, where nothing cancels.
+
+    With ``x = beta - ratio``: ``a x^2 + 2 h x <= k``, and ``k >= 0``.
+    """
+    a = f**2 - crit**2 * v[1, 1]
+    h = crit**2 * (v[0, 1] - ratio * v[1, 1])
+    k = crit**2 * max(v[0, 0] - 2 * ratio * v[0, 1] + ratio**2 * v[1, 1], 0.0)
+    return tuple((ratio + low, ratio + high) for low, high in _below_zero(a, 2 * h, -k))
 
 
 def _below_zero(a: float, b: float, c: float) -> tuple[tuple[float, float], ...]:
