@@ -23,7 +23,7 @@ two := -n 2 --dist loadfile # by file: nbval needs a notebook's cells in one ker
 built := book/_build
 html := $(built)/html
 # A page with a warning is not read again, and so would pass, unless what was read is forgotten.
-build := { .venv/bin/jupyter-book build $(built)/stage --path-output book -W -n --keep-going --quiet \
+build := { rm -rf $(html)/_modules; .venv/bin/jupyter-book build $(built)/stage --path-output book -W -n --keep-going --quiet \
 	|| { rm -rf $(built)/.doctrees; echo "evalkit: the book was not built; see above" >&2; exit 1; }; }
 browser = $(or $(CHROMIUM),$(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name)))))
 lock := $(py) -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -50,7 +50,7 @@ test: .venv lint ## every check: style, types, floors, unit tests, laws, doctest
 	$(py) tools/notebooks.py compare $(rerun)
 	$(py) tools/notebooks.py prove
 
-check: .venv lint ## the quick subset for a developer's loop
+check: .venv lint ## every check but the slow tests, the doctests and the notebooks
 	$(py) -m pytest -q $(two) -x -m "not slow" tests
 
 .PHONY: lint

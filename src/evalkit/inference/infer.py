@@ -45,8 +45,8 @@ class Inference:
         Covariance of the estimates.
     band_low, band_high : Vector (k,) or None
         Simultaneous band, if one was asked for; ``crit`` is its critical value.
-    counts : Codes (k, 2) or None
-        Treated and comparison units behind each coordinate.
+    counts : Codes or None
+        Treated and comparison units behind each coordinate, ``(k, 2)``.
     """
 
     estimate: Vector
