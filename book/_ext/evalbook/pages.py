@@ -73,6 +73,10 @@ def mend(html: str) -> str:
         '<div class="output text_html" tabindex="0">',
         html,
     )
+    html = html.replace(
+        '<div class="math notranslate nohighlight">',
+        '<div class="math notranslate nohighlight" tabindex="0">',
+    )
     # Labels that differ from the visible text of their button.
     html = re.sub(
         r'(<button class="[^"]*\bsearch-button\b[^>]*?)\s+aria-label="[^"]*"', r"\1", html
