@@ -62,6 +62,7 @@ def callaway_santanna(
     **Fails when.** No untreated comparison is left: the periods lost are named in the notes. A cell
     that its data cannot answer (singular covariates, no overlap, nobody seen) is NaN, with the
     reason in the notes; averages leave it out and say so.
+    A cohort of one unit shows no error of its own: its interval is far too short.
 
     Parameters
     ----------

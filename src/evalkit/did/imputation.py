@@ -45,6 +45,7 @@ def imputation(
     ``tests/test_goldens_did.py``; explicit dense weights (1e-10).
     **Fails when.** A unit has no untreated observation, or a period no untreated unit: those cells
     are left out and named.
+    A cohort of one unit shows no error of its own: its interval is far too short.
 
     Parameters
     ----------

@@ -32,6 +32,7 @@ def two_by_two(panel: Panel) -> Estimate:
     **Checked against.** `two_way` on balanced panels (1e-12).
     **Fails when.** Adoption is staggered: refused. Units seen only before or only after are
     dropped and counted.
+    A cohort of one unit shows no error of its own: its interval is far too short.
 
     Parameters
     ----------

@@ -373,8 +373,3 @@ def synthetic_weights(
     right.set_title("unit weight", fontsize=10, fontweight="normal")
     data = pd.concat([path, time, unit], keys=["path", "time", "unit"], names=["part"])
     return Drawing(figure, data.reset_index("part", drop=False), weights.meta.provenance)
-
-
-def frame_of(result: Inference, **columns: Any) -> pd.DataFrame:
-    """The table of an inference as plain columns, with constant columns added."""
-    return result.table.reset_index().assign(**columns)

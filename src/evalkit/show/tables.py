@@ -171,8 +171,3 @@ def standard_errors(
     last = kinds[-1]
     frame[f"p {last}"] = [float(one.p_value[0]) for one in judged[last].values()]
     return frame
-
-
-def provenance_of(results: Mapping[str, Inference]) -> Provenance:
-    """The tier of a table that shows all of ``results``."""
-    return combine(*(result.provenance for result in results.values()))
