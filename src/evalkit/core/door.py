@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Labels, Vector
+from evalkit.core.arrays import NARROW, Codes, Flags, Labels, Vector, encode, sealed
 from evalkit.core.errors import OptionError, PanelError, some
 
 if TYPE_CHECKING:
@@ -27,19 +27,22 @@ class Door:
     def __init__(self, frame: Any) -> None:
         self.frame = frame
         self.columns = [str(name) for name in getattr(frame, "columns", frame)]
+        self.read: dict[str, Any] = {}
 
     def require(self, names: Sequence[str]) -> None:
         """Refuse a frame without these columns, or without rows."""
-        absent = [name for name in dict.fromkeys(names) if name not in self.columns]
+        names = list(dict.fromkeys(names))
+        absent = [name for name in names if name not in self.columns]
         if absent:
             raise PanelError(
                 f"no column {some(absent)}; the frame has {some(self.columns, 12)}. "
                 "Check the spelling, or rename the column."
             )
-        repeated = [name for name in dict.fromkeys(names) if self.columns.count(name) > 1]
+        repeated = [name for name in names if self.columns.count(name) > 1]
         if repeated:
             raise PanelError(f"two columns are called {some(repeated)}; rename one of them.")
-        lengths = {name: len(self.frame[name]) for name in dict.fromkeys(names)}
+        self.read = {name: self.frame[name] for name in names}
+        lengths = {name: len(column) for name, column in self.read.items()}
         if len(set(lengths.values())) > 1:
             listed = some((f"{name} has {length}" for name, length in lengths.items()), 12)
             raise PanelError(f"the columns differ in length: {listed}. Give each row every column.")
@@ -49,13 +52,31 @@ class Door:
     def _series(self, name: str) -> pd.Series[Any]:
         import pandas as pd
 
-        column = self.frame[name]
+        column = self.read[name]
         if isinstance(column, pd.Series):
             return column
         return pd.Series(np.asarray(column) if hasattr(column, "dtype") else column)
 
+    def plain(self, name: str) -> Labels | None:
+        """The column where it is a plain array of numbers, which needs no reading."""
+        column = self.read[name]
+        dtype = getattr(column, "dtype", None)
+        return np.asarray(column) if isinstance(dtype, np.dtype) and dtype.kind in "iuf" else None
+
     def number(self, name: str, *, infinite: bool = False) -> Vector:
         """A numeric column ``(n,)``, NaN where it is empty."""
+        plain = self.plain(name)
+        values = self._number(name) if plain is None else plain.astype(float, copy=False)
+        if not infinite and not np.isfinite(_total(values)):
+            wild = np.flatnonzero(np.isinf(values))
+            if len(wild):
+                raise PanelError(
+                    f"column {name!r} is infinite in {len(wild)} rows (rows {some(wild + 1)}). "
+                    "Correct the values, or make them empty."
+                )
+        return values
+
+    def _number(self, name: str) -> Vector:
         import pandas as pd
 
         column = self._series(name)
@@ -67,17 +88,14 @@ class Door:
                 f"column {name!r} must be numeric; row {at + 1} holds {column.iloc[at]!r}. "
                 "Convert the column to numbers, with empty for missing."
             )
-        values = column.to_numpy(dtype=float, na_value=np.nan)
-        wild = np.flatnonzero(np.isinf(values))
-        if len(wild) and not infinite:
-            raise PanelError(
-                f"column {name!r} is infinite in {len(wild)} rows (rows {some(wild + 1)}). "
-                "Correct the values, or make them empty."
-            )
-        return values
+        return column.to_numpy(dtype=float, na_value=np.nan)
 
     def label(self, name: str) -> tuple[Codes, Labels]:
         """Codes ``(n,)`` of a complete column and its sorted labels."""
+        plain = self.plain(name)
+        if plain is not None and np.isfinite(_total(plain)):
+            codes, labels = encode(plain)
+            return codes, _whole(labels)
         codes, labels = self._encoded(name)
         missing = np.flatnonzero(codes < 0)
         if len(missing):
@@ -86,6 +104,27 @@ class Door:
                 "Fill it in, or drop the rows."
             )
         return codes, labels
+
+    def grid(self, unit: str, time: str) -> tuple[Labels, Labels] | None:
+        """Units and periods of a frame that is sorted by unit and time and has every period of
+        every unit, if it is one; then nothing needs sorting."""
+        units, times = self.plain(unit), self.plain(time)
+        if units is None or times is None:
+            return None
+        periods = int(np.argmax(units != units[0])) or len(units)
+        if len(units) % periods:
+            return None
+        units, times = units.reshape(-1, periods), times.reshape(-1, periods)
+        who, when = units[:, 0], times[0]
+        if (
+            (who[1:] > who[:-1]).all()
+            and (when[1:] > when[:-1]).all()
+            and (units == who[:, None]).all()
+            and (times == when).all()
+            and np.isfinite(_total(who[-1:]) + _total(when[-1:]))
+        ):
+            return _whole(who), _whole(when)
+        return None
 
     def _encoded(self, name: str) -> tuple[Codes, Labels]:
         import pandas as pd
@@ -101,13 +140,10 @@ class Door:
             labels = np.asarray(uniques)
         else:
             labels = np.array(uniques.tolist())
-        if labels.dtype.kind == "f":
-            if np.isinf(labels).any():
-                rows = np.flatnonzero(np.isinf(labels)[codes]) + 1
-                raise PanelError(f"column {name!r} is infinite in rows {some(rows)}. Correct it.")
-            if not (labels % 1).any():
-                labels = labels.astype(np.int64)
-        return codes.astype(np.intp), labels
+        if labels.dtype.kind == "f" and np.isinf(labels).any():
+            rows = np.flatnonzero(np.isinf(labels)[codes]) + 1
+            raise PanelError(f"column {name!r} is infinite in rows {some(rows)}. Correct it.")
+        return codes.astype(np.intp), _whole(labels)
 
     def date(self, name: str, times: Labels, never: float) -> Vector:
         """First treated period ``(n,)``: a number like ``times``, or a position in text times."""
@@ -141,31 +177,119 @@ def _is_number(value: Any) -> bool:
     return value is None or isinstance(value, (int, float, np.number, np.bool_)) or value != value
 
 
+def _total(values: Labels) -> float:
+    """The sum: finite if no value is empty or infinite, in one pass."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(values.sum())
+
+
+def missing(columns: dict[str, Vector]) -> dict[str, Flags]:
+    """Empty rows ``(n,)`` of the columns that have any."""
+    return {name: np.isnan(v) for name, v in columns.items() if np.isnan(_total(v))}
+
+
+def _whole(labels: Labels) -> Labels:
+    """Labels that are whole numbers as integers of one size."""
+    if (labels.dtype.kind == "f" and not (labels % 1).any()) or labels.dtype.kind == "i":
+        return labels.astype(np.int64)
+    return np.array(labels.tolist()) if labels.dtype.kind == "u" else labels.copy()
+
+
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Which unit each sorted row belongs to, for columns that must be constant within units."""
+class Order:
+    """The kept rows of a frame in order of unit and period.
 
+    Attributes
+    ----------
+    rows : Codes (n,) or slice
+        Rows of the frame.
+    unit, time : Codes (n,)
+    units, times : Labels (N,), (T,)
+    count : Codes (N,) or int
+        Rows of each unit.
+    """
+
+    rows: Codes | slice
     unit: Codes
+    time: Codes
     units: Labels
-    first: Codes
-    rows: Codes
+    times: Labels
+    count: Codes | int
 
-    def constant(self, name: str, column: Labels, rule: str) -> Labels:
-        """The value of each unit ``(N,)``; refuse a column that changes within a unit."""
-        start = self.first[self.unit]
-        differs = column != column[start]
+    @classmethod
+    def of(cls, door: Door, unit: str, time: str, kept: Flags | None) -> Order:
+        """Sort the rows ``kept`` (None: all); refuse two rows of one unit and period."""
+        grid = door.grid(unit, time) if kept is None else None
+        if grid is not None:
+            units, times = grid
+            who = np.repeat(np.arange(len(units)), len(times))
+            when = np.tile(np.arange(len(times)), len(units))
+            return cls(slice(None), sealed(who), sealed(when), units, times, len(times))
+        who, units = door.label(unit)
+        when, times = door.label(time)
+        rows = np.arange(len(who)) if kept is None else np.flatnonzero(kept)
+        if kept is not None:
+            who, units = compact(who, units, rows)
+            when, times = compact(when, times, rows)
+        cell = who * len(times) + when
+        if (cell[1:] <= cell[:-1]).any():
+            order = _sorted(cell, len(units) * len(times))
+            rows, cell = rows[order], cell[order]
+            refuse_duplicates(unit, time, cell, units, times, rows)
+            who, when = who[order], when[order]
+        count = np.bincount(who, minlength=len(units))
+        return cls(rows, sealed(who), sealed(when), units, times, count)
+
+    @property
+    def first(self) -> Codes:
+        """First row of each unit ``(N,)``."""
+        if isinstance(self.count, int):
+            return np.arange(0, len(self.unit), self.count)
+        return np.cumsum(self.count) - self.count
+
+    def pick(self, column: Labels) -> Labels:
+        """The kept rows of a column of the frame, in order; a copy."""
+        return column.copy() if isinstance(self.rows, slice) else column[self.rows]
+
+    def row(self, at: int) -> int:
+        """Number of an ordered row in the frame, where the first is 1."""
+        return int(at if isinstance(self.rows, slice) else self.rows[at]) + 1
+
+    def constant(
+        self, name: str, column: Labels, rule: str, labels: Labels | None = None
+    ) -> Labels:
+        """The value of each unit ``(N,)``; refuse a column that changes within a unit.
+
+        ``column`` is in the frame's order; with ``labels`` it holds codes.
+        """
+        column = column if isinstance(self.rows, slice) else column[self.rows]
+        own = column[self.first]
+        differs = column != np.repeat(own, self.count)
         if differs.any():
-            at = int(np.flatnonzero(differs)[0])
+            at = int(np.argmax(differs))
+            here, start = self.unit[at], int(self.first[self.unit[at]])
+            seen = [column[i] if labels is None else labels[column[i]] for i in (start, at)]
             raise PanelError(
-                f"column {name!r}: unit {self.units[self.unit[at]]!s} has "
-                f"{plain(column[start[at]])} (row {self.rows[start[at]] + 1}) and "
-                f"{plain(column[at])} (row {self.rows[at] + 1}); {rule}. "
+                f"column {name!r}: unit {self.units[here]!s} has "
+                f"{plain(seen[0])} (row {self.row(start)}) and "
+                f"{plain(seen[1])} (row {self.row(at)}); {rule}. "
                 "Correct the file, or drop the unit."
             )
-        return column[self.first]
+        return own if labels is None else labels[own]
 
 
-def compact(codes: Codes, labels: Labels, rows: Codes) -> tuple[Codes, Labels]:
+def _sorted(cell: Codes, cells: int) -> Codes:
+    """Order of the rows by cell; they are placed, not compared, where there is room for it."""
+    if cells <= NARROW * len(cell):
+        place = np.full(cells, -1)
+        place[cell] = np.arange(len(cell))
+        order = place[place >= 0]
+        if len(order) == len(cell):  # else two rows share a cell
+            return order
+    return np.argsort(cell, kind="stable")
+
+
+def compact(codes: Codes, labels: Labels, rows: Codes | slice) -> tuple[Codes, Labels]:
     """Codes of the kept rows, renumbered without the labels that no row uses any more."""
     kept = codes[rows]
     used = np.bincount(kept, minlength=len(labels)) > 0
@@ -201,12 +325,12 @@ def refuse_duplicates(
         )
 
 
-def refuse_weights(name: str, weights: Vector, rows: Codes) -> None:
-    wrong = np.flatnonzero(weights <= 0)
-    if len(wrong):
-        at = wrong[0]
+def refuse_weights(name: str, weights: Vector, order: Order) -> None:
+    if not weights.min() > 0:
+        wrong = np.flatnonzero(weights <= 0)
+        at = int(wrong[0])
         raise PanelError(
-            f"weight column {name!r} must be positive; row {rows[at] + 1} holds {weights[at]:g} "
+            f"weight column {name!r} must be positive; row {order.row(at)} holds {weights[at]:g} "
             f"({len(wrong)} such rows). Correct the weights, or drop the rows."
         )
 

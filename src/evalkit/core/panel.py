@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen, sealed
 from evalkit.core.door import (
     Door,
-    Owner,
+    Order,
     as_number,
     compact,
-    refuse_duplicates,
+    missing,
     refuse_outside,
     refuse_text_or_repeats,
     refuse_weights,
@@ -152,60 +152,44 @@ class Panel:
         grouping = [unit, time, *([cluster] if cluster else []), *categories]
         door.require([*grouping, *numeric, *([cohort] if cohort else [])])
         values = {name: door.number(name) for name in dict.fromkeys(numeric)}
-        labels = {name: door.label(name) for name in dict.fromkeys(grouping)}
-
-        ledger = [
-            f"{int(np.isnan(column).sum())} rows dropped: {name} is missing"
-            for name, column in values.items()
-            if np.isnan(column).any()
-        ]
-        rows = np.flatnonzero(~np.any([np.isnan(column) for column in values.values()], axis=0))
-        if not len(rows):
+        gaps = missing(values)
+        ledger = [f"{int(gap.sum())} rows dropped: {name} is missing" for name, gap in gaps.items()]
+        kept = ~np.any(list(gaps.values()), axis=0) if gaps else None
+        if kept is not None and not kept.any():
             raise PanelError(f"no row is complete: {some(ledger)}")
-        unit_codes, units = compact(*labels[unit], rows)
-        time_codes, times = compact(*labels[time], rows)
-        cell = unit_codes * len(times) + time_codes
-        if (np.diff(cell) <= 0).any():
-            order = np.argsort(cell, kind="stable")
-            rows, cell = rows[order], cell[order]
-            unit_codes, time_codes = unit_codes[order], time_codes[order]
-        refuse_duplicates(unit, time, cell, units, times, rows)
-
-        first = np.concatenate([[0], np.flatnonzero(np.diff(unit_codes)) + 1])
-        owner = Owner(unit_codes, units, first, rows)
+        order = Order.of(door, unit, time, kept)
+        weights = order.pick(values[weight]) if weight else np.broadcast_to(1.0, len(order.unit))
         if weight:
-            refuse_weights(weight, values[weight][rows], rows)
-        cohorts = np.full(len(units), NEVER)
+            refuse_weights(weight, weights, order)
+        cohorts = np.full(len(order.units), NEVER)
         if cohort:
-            dates = door.date(cohort, times, NEVER)[rows]
-            cohorts = owner.constant(cohort, dates, "a unit has one adoption date")
-            refuse_outside(cohort, cohorts, times, units)
-        clusters = units
+            dates = door.date(cohort, order.times, NEVER)
+            cohorts = order.constant(cohort, dates, "a unit has one adoption date")
+            refuse_outside(cohort, cohorts, order.times, order.units)
+        units = clusters = sealed(order.units)
         if cluster:
-            codes, names = labels[cluster]
-            clusters = owner.constant(cluster, names[codes[rows]], "a unit belongs to one cluster")
-        doses = None
-        if dose:
-            doses = frozen(owner.constant(dose, values[dose][rows], "a unit has one dose"))
-        always = int((cohorts <= as_number(times)[0]).sum())
+            codes, names = door.label(cluster)
+            clusters = order.constant(cluster, codes, "a unit belongs to one cluster", names)
+        doses = order.constant(dose, values[dose], "a unit has one dose") if dose else None
+        always = int((cohorts <= as_number(order.times)[0]).sum())
         if always:
             ledger.append(f"{always} units are treated in every period")
+        x = [order.pick(values[name]) for name in covariates]
         return cls(
-            y=values[outcome][rows],
-            unit=unit_codes,
-            time=time_codes,
+            y=sealed(order.pick(values[outcome])),
+            unit=order.unit,
+            time=order.time,
             units=units,
-            times=times,
-            cohort=cohorts,
-            weight=values[weight][rows] if weight else np.ones(len(rows)),
+            times=order.times,
+            cohort=sealed(cohorts),
+            weight=sealed(weights),
             cluster=clusters,
-            x=np.stack([values[name][rows] for name in covariates], axis=1)
-            if covariates
-            else np.zeros((len(rows), 0)),
+            x=sealed(np.stack(x, axis=1) if x else np.zeros((len(order.unit), 0))),
             names=tuple(covariates),
-            dose=doses,
+            dose=None if doses is None else sealed(doses),
             categories={
-                name: Category(*map(frozen, compact(*labels[name], rows))) for name in categories
+                name: Category(*map(sealed, compact(*door.label(name), order.rows)))
+                for name in categories
             },
             outcome=outcome,
             provenance=provenance,

@@ -137,7 +137,7 @@ def callaway_santanna(
     )
     origin: Linear | None = None
     if not covariates and cohorts is not None:
-        origin = PathWeights(cohorts, made.scores.lin[:, :-1])
+        origin = PathWeights(cohorts, [lin[:-1] for lin in made.scores.lin])
     elif not covariates:
         origin = CellWeights(panel, cells, unbalanced == "records")
     return Estimate(
@@ -227,7 +227,7 @@ def _mass(
         share = cohorts.mass[g] / cohorts.mass.sum()
         lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(cells)))
         lin[g, -1, np.arange(len(cells))] = 1 / cohorts.mass.sum()
-        scores = Scores(cohorts.rows, lin)
+        scores = cohorts.scores(lin)
     else:
         rows = np.bincount(panel.unit, minlength=panel.n_units)
         weight = np.bincount(panel.unit, panel.weight, minlength=panel.n_units) / rows

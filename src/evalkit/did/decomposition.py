@@ -10,7 +10,6 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
-from evalkit.core.scores import Scores
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights, plain
 
@@ -76,7 +75,7 @@ def bacon(panel: Panel) -> Estimate:
         lin[other, :-1, k] = -change / cohorts.mass[other]
         keys.append((kind, plain(cohorts.start[one]), plain(cohorts.start[other])))
         weight[k] = share
-    scores = Scores(cohorts.rows, lin)
+    scores = cohorts.scores(lin)
     index = Index(("type", "treated", "control"), tuple(keys))
     meta = Meta(
         "two-by-two comparison",
@@ -86,7 +85,7 @@ def bacon(panel: Panel) -> Estimate:
         panel.provenance,
         panel.ledger,
     )
-    given = Scores(cohorts.rows, np.zeros_like(lin))
+    given = cohorts.scores(np.zeros_like(lin))
     share = weight / weight.sum()
     return Estimate(
         np.einsum("ctk,c,ct->k", lin[:, :-1], cohorts.mass, cohorts.mean),
@@ -95,7 +94,7 @@ def bacon(panel: Panel) -> Estimate:
         panel.cluster,
         index,
         meta,
-        origin=PathWeights(cohorts, lin[:, :-1]),
+        origin=PathWeights(cohorts, list(lin[:, :-1])),
         combination=np.eye(len(pairs)),
         mass=Estimate(share, given, panel.units, panel.cluster, index, meta),
     )

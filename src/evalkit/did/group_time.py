@@ -122,7 +122,7 @@ def from_paths(cohorts: Cohorts, cells: Sequence[Cell]) -> Made:
         lin[against, cell.t, k] -= 1 / pooled
         lin[against, cell.base, k] += 1 / pooled
         lin[against, -1, k] = -(change[against] - expected) / pooled
-    return Made(theta, Scores(cohorts.rows, lin), counts)
+    return Made(theta, cohorts.scores(lin), counts)
 
 
 def from_changes(

@@ -103,7 +103,7 @@ def imputation(
         panel.provenance,
         (*panel.ledger, *fit.lost),
     )
-    none = Scores(scores.rows, np.zeros_like(scores.lin))
+    none = Scores(scores.rows, [np.zeros_like(lin) for lin in scores.lin])
     return Estimate(
         fit.theta,
         scores,
@@ -111,7 +111,7 @@ def imputation(
         panel.cluster,
         index,
         meta,
-        origin=fit if cohorts is None else PathWeights(cohorts, scores.lin[:, :-1]),
+        origin=fit if cohorts is None else PathWeights(cohorts, [lin[:-1] for lin in scores.lin]),
         combination=np.eye(len(index)),
         mass=Estimate(fit.mass, none, panel.units, panel.cluster, index, meta),
         counts=fit.counts,

@@ -155,7 +155,7 @@ def triple_difference(
         index,
         meta,
         mass=_mass(panel, crossed, index, cells),
-        origin=PathWeights(crossed.paths, scores.lin[:, :-1]) if linear else None,
+        origin=PathWeights(crossed.paths, [lin[:-1] for lin in scores.lin]) if linear else None,
         combination=np.eye(len(index)) if linear else None,
     )
 
@@ -246,7 +246,7 @@ def _mass(panel: Panel, crossed: Crossed, index: Index, cells: list[Cell]) -> Es
     lin[at, -1, np.arange(len(at))] = 1 / paths.mass.sum()
     return Estimate(
         paths.mass[at] / paths.mass.sum(),
-        Scores(paths.rows, lin),
+        paths.scores(lin),
         panel.units,
         panel.cluster,
         index,

@@ -6,6 +6,7 @@ estimates made from the same pass share their rows and their exact joint covaria
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from weakref import WeakKeyDictionary
@@ -14,7 +15,7 @@ import numpy as np
 
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode
 from evalkit.core.panel import Panel
-from evalkit.core.scores import Rows
+from evalkit.core.scores import Rows, Scores
 
 _passes: WeakKeyDictionary[Panel, Cohorts | None] = WeakKeyDictionary()
 
@@ -68,37 +69,59 @@ class Cohorts:
         return len(self.start)
 
     @cached_property
+    def at(self) -> list[Codes]:
+        """Units of each cohort."""
+        return Groups(self.code, self.size).rows()
+
+    @cached_property
     def mass(self) -> Vector:
         """Sum of weights of each cohort ``(G,)``."""
         return Groups(self.code, self.size).sum(self.weight)
 
     @cached_property
+    def _paths(self) -> tuple[Matrix, Rows]:
+        periods = len(self.clock)
+        wide = np.empty((len(self.code), periods + 1))
+        wide[:, :periods], wide[:, periods] = self.outcome, self.weight
+        path = np.zeros((self.size, periods + 1))
+        blocks = []
+        for c, at in enumerate(self.at):
+            block = np.take(wide, at, axis=0)
+            weight = block[:, periods].copy()
+            path[c, :periods] = weight @ block[:, :periods] / self.mass[c]
+            block -= path[c]
+            if (weight != 1).any():
+                block[:, :periods] *= weight[:, None]
+            blocks.append(block)
+        return path[:, :periods], Rows(blocks, self.at, len(self.code))
+
+    @property
     def mean(self) -> Matrix:
         """Mean path of each cohort ``(G, T)``."""
-        total = Groups(self.code, self.size).sum(self.outcome * self.weight[:, None])
-        return total / self.mass[:, None]
+        return self._paths[0]
 
-    @cached_property
+    @property
     def rows(self) -> Rows:
-        """Weighted deviations from the cohort's path and the weight itself ``(N, T + 1)``."""
-        z = np.empty((len(self.code), len(self.clock) + 1))
-        np.subtract(self.outcome, self.mean[self.code], out=z[:, :-1])
-        z[:, :-1] *= self.weight[:, None]
-        z[:, -1] = self.weight
-        return Rows(z, self.code, self.size)
+        """Weighted deviations from the cohort's path and the weight itself ``(n_c, T + 1)``."""
+        return self._paths[1]
+
+    def scores(self, lin: Matrix) -> Scores:
+        """Contributions of ``k`` numbers linear in paths and weights: ``lin`` ``(G, T + 1, k)``."""
+        return Scores(self.rows, list(lin))
 
 
 @dataclass(frozen=True, eq=False)
 class PathWeights:
-    """Row weights of estimates linear in cohort paths; ``lin`` ``(G, T, k)`` per unit weight."""
+    """Row weights of estimates linear in cohort paths; ``lin`` holds a ``(T, k)`` per cohort."""
 
     cohorts: Cohorts
-    lin: Matrix
+    lin: Sequence[Matrix]
 
     def weights(self) -> Matrix:
         """Weights ``(n, k)`` with ``weights.T @ y == theta``."""
-        by_unit = self.lin[self.cohorts.code] * self.cohorts.weight[:, None, None]
-        return by_unit.reshape(-1, self.lin.shape[2])
+        by_unit = np.stack(self.lin)[self.cohorts.code]
+        by_unit *= self.cohorts.weight[:, None, None]
+        return by_unit.reshape(-1, by_unit.shape[2])
 
 
 def plain(value: float) -> int | float:

@@ -165,7 +165,7 @@ class Imputed:
         """Weights are constant within cohort and period, so contributions stay factored."""
         v = self.weights().reshape(*cohorts.mean.shape, -1) / cohorts.mass[:, None, None]
         rest = np.einsum("ct,ctk->ck", self.rest.reshape(cohorts.mean.shape), v)
-        return Scores(cohorts.rows, np.concatenate([v, rest[:, None]], axis=1))
+        return cohorts.scores(np.concatenate([v, rest[:, None]], axis=1))
 
 
 def impute(sample: Sample, clock: Vector, minimum: int) -> Imputed:

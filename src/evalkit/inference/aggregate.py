@@ -138,12 +138,10 @@ def _with_noise(out: Estimate, mass: Estimate, noise: Matrix) -> Scores:
 def _kept_mass(mass: Estimate, member: Matrix, index: Index) -> Estimate | None:
     """Coordinates that share one mass keep it."""
     kept = []
-    psi = mass.psi
     for row in member:
-        mine = np.flatnonzero(row)
-        first = mine[0]
+        mine = np.flatnonzero(row).tolist()
         # Equal numbers are not enough: two cohorts of one size have two masses.
-        if (mass.theta[mine] != mass.theta[first]).any() or (psi[:, mine] != psi[:, [first]]).any():
+        if (mass.theta[mine] != mass.theta[mine[0]]).any() or not mass.scores.take(mine).equal:
             return None
-        kept.append(int(first))
+        kept.append(mine[0])
     return replace(mass.take(kept), index=index)
