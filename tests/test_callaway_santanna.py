@@ -9,8 +9,9 @@ from scipy.optimize import root
 
 import evalkit as ek
 from evalkit.core.errors import IdentificationError, OptionError, PanelError
-from evalkit.did.group_time import Starts, from_changes, from_paths, from_records, plan
-from evalkit.engines.cohorts import Cohorts
+from evalkit.did.changes import from_changes
+from evalkit.did.group_time import from_paths, from_records, plan
+from evalkit.engines.cohorts import Cohorts, Starts
 from panels import Recipe
 
 TWIN = 1e-10  # the same arithmetic in another order

@@ -21,13 +21,13 @@ def factored(request):
     rng = np.random.default_rng(3)
     size = request.param
     group = rng.integers(0, min(size, 3), 60)
-    return Scores(Rows.of(rng.normal(size=(60, 7)), group, size), rng.normal(size=(size, 7, 4)))
+    return Scores(Rows.of(rng.normal(size=(60, 7)), group, size), rng.normal(size=(size * 7, 4)))
 
 
 def written_out(scores):
     """One unit after the other: the definition."""
     out = np.zeros(scores.shape)
-    for at, block, lin in zip(scores.rows.at, scores.rows.blocks, scores.lin, strict=True):
+    for at, block, lin in zip(scores.rows.at, scores.rows.blocks, scores.split(), strict=True):
         for unit, row in zip(at, block, strict=True):
             out[unit] = row @ lin
     return out
@@ -37,7 +37,7 @@ def test_groups_may_differ_in_width_and_leave_units_out():
     rng = np.random.default_rng(6)
     rows = Rows([rng.normal(size=(3, 2)), rng.normal(size=(4, 5))],
                 [np.array([0, 4, 7]), np.array([1, 2, 3, 9])], 10)  # fmt: skip
-    scores = Scores(rows, [rng.normal(size=(2, 3)), rng.normal(size=(5, 3))])
+    scores = Scores(rows, rng.normal(size=(7, 3)))
     psi = written_out(scores)
     np.testing.assert_allclose(scores.psi(), psi, atol=TWIN)
     np.testing.assert_allclose(scores.gram(), psi.T @ psi, atol=TWIN)
@@ -68,7 +68,7 @@ def test_combinations_act_on_the_coordinates(factored):
 
 
 def test_scores_on_the_same_rows_add_without_being_written_out(factored):
-    other = Scores(factored.rows, [lin[:, ::-1] for lin in factored.lin])
+    other = Scores(factored.rows, factored.lin[:, ::-1])
     both = factored.plus(other, -1.0)
     assert both.rows is factored.rows
     expected = written_out(factored) - written_out(other)

@@ -41,7 +41,7 @@ class Door:
         repeated = [name for name in names if self.columns.count(name) > 1]
         if repeated:
             raise PanelError(f"two columns are called {some(repeated)}; rename one of them.")
-        self.read = {name: self.frame[name] for name in names}
+        self.read = {name: _array(self.frame[name]) for name in names}
         lengths = {name: len(column) for name, column in self.read.items()}
         if len(set(lengths.values())) > 1:
             listed = some((f"{name} has {length}" for name, length in lengths.items()), 12)
@@ -60,8 +60,7 @@ class Door:
     def plain(self, name: str) -> Labels | None:
         """The column where it is a plain array of numbers, which needs no reading."""
         column = self.read[name]
-        dtype = getattr(column, "dtype", None)
-        return np.asarray(column) if isinstance(dtype, np.dtype) and dtype.kind in "iuf" else None
+        return column if isinstance(column, np.ndarray) and column.dtype.kind in "iuf" else None
 
     def number(self, name: str, *, infinite: bool = False) -> Vector:
         """A numeric column ``(n,)``, NaN where it is empty."""
@@ -177,6 +176,12 @@ def _is_number(value: Any) -> bool:
     return value is None or isinstance(value, (int, float, np.number, np.bool_)) or value != value
 
 
+def _array(column: Any) -> Any:
+    """A column of plain numbers as an array; any other as it is."""
+    dtype = getattr(column, "dtype", None)
+    return np.asarray(column) if isinstance(dtype, np.dtype) and dtype.kind in "iuf" else column
+
+
 def _total(values: Labels) -> float:
     """The sum: finite if no value is empty or infinite, in one pass."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -247,9 +252,12 @@ class Order:
             return np.arange(0, len(self.unit), self.count)
         return np.cumsum(self.count) - self.count
 
-    def pick(self, column: Labels) -> Labels:
-        """The kept rows of a column of the frame, in order; a copy."""
-        return column.copy() if isinstance(self.rows, slice) else column[self.rows]
+    def pick(self, *columns: Labels) -> Labels:
+        """The kept rows of columns of the frame, in order, ``(columns, n)``; a copy."""
+        out = np.empty((len(columns), len(self.unit)))
+        for at, column in enumerate(columns):
+            out[at] = column[self.rows]
+        return out
 
     def row(self, at: int) -> int:
         """Number of an ordered row in the frame, where the first is 1."""
@@ -276,6 +284,14 @@ class Order:
                 "Correct the file, or drop the unit."
             )
         return own if labels is None else labels[own]
+
+    def label(self, door: Door, name: str, rule: str) -> Labels:
+        """The label of each unit ``(N,)`` in a complete column that is constant within units."""
+        plain = door.plain(name)
+        if plain is not None and np.isfinite(_total(plain)):
+            return sealed(_whole(self.constant(name, plain, rule)))
+        codes, labels = door.label(name)
+        return sealed(self.constant(name, codes, rule, labels))
 
 
 def _sorted(cell: Codes, cells: int) -> Codes:

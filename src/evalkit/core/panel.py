@@ -158,7 +158,7 @@ class Panel:
         if kept is not None and not kept.any():
             raise PanelError(f"no row is complete: {some(ledger)}")
         order = Order.of(door, unit, time, kept)
-        weights = order.pick(values[weight]) if weight else np.broadcast_to(1.0, len(order.unit))
+        weights = order.pick(values[weight])[0] if weight else np.broadcast_to(1.0, len(order.unit))
         if weight:
             refuse_weights(weight, weights, order)
         cohorts = np.full(len(order.units), NEVER)
@@ -168,15 +168,13 @@ class Panel:
             refuse_outside(cohort, cohorts, order.times, order.units)
         units = clusters = sealed(order.units)
         if cluster:
-            codes, names = door.label(cluster)
-            clusters = order.constant(cluster, codes, "a unit belongs to one cluster", names)
+            clusters = order.label(door, cluster, "a unit belongs to one cluster")
         doses = order.constant(dose, values[dose], "a unit has one dose") if dose else None
         always = int((cohorts <= as_number(order.times)[0]).sum())
         if always:
             ledger.append(f"{always} units are treated in every period")
-        x = [order.pick(values[name]) for name in covariates]
         return cls(
-            y=sealed(order.pick(values[outcome])),
+            y=sealed(order.pick(values[outcome])[0]),
             unit=order.unit,
             time=order.time,
             units=units,
@@ -184,7 +182,7 @@ class Panel:
             cohort=sealed(cohorts),
             weight=sealed(weights),
             cluster=clusters,
-            x=sealed(np.stack(x, axis=1) if x else np.zeros((len(order.unit), 0))),
+            x=sealed(order.pick(*(values[name] for name in covariates)).T),
             names=tuple(covariates),
             dose=None if doses is None else sealed(doses),
             categories={
@@ -250,6 +248,8 @@ class Panel:
 
     def wide(self) -> Matrix:
         """Outcome as ``(N, T)``, NaN where a unit is not observed."""
+        if self.balanced:
+            return self.y.reshape(self.n_units, self.n_periods)
         out = np.full((self.n_units, self.n_periods), np.nan)
         out[self.unit, self.time] = self.y
         return out

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Matrix, frozen, product
+from evalkit.core.arrays import Codes, Groups, Matrix, frozen, product, sealed
+from evalkit.core.threads import one_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +47,22 @@ class Rows:
         """``z'z`` within each group ``(d_c, d_c)``."""
         return [block.T @ block for block in self.blocks]
 
+    @cached_property
+    def columns(self) -> list[slice]:
+        """The columns of each group among the ``D`` of all."""
+        ends = np.cumsum([block.shape[1] for block in self.blocks]).tolist()
+        return [slice(start, end) for start, end in pairwise([0, *ends])]
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Contributions ``(N, k)``: the units of group ``c`` have ``blocks[c] @ lin[c]``.
+    """Contributions ``(N, k)``: the units of group ``c`` have ``blocks[c] @ lin_c``.
+
+    Attributes
+    ----------
+    rows : Rows
+    lin : Matrix (D, k)
+        The matrices ``lin_c`` ``(d_c, k)``, one beneath the other.
 
     Examples
     --------
@@ -59,46 +73,47 @@ class Scores:
     """
 
     rows: Rows
-    lin: Sequence[Matrix]
+    lin: Matrix
 
     @classmethod
     def dense(cls, psi: Matrix) -> Scores:
         """Scores held as a plain matrix."""
-        return cls(Rows([frozen(psi)], [np.arange(len(psi))], len(psi)), [np.eye(psi.shape[1])])
+        return cls(Rows([frozen(psi)], [np.arange(len(psi))], len(psi)), np.eye(psi.shape[1]))
 
     @property
     def shape(self) -> tuple[int, int]:
         """Units and coordinates."""
-        return self.rows.size, self.lin[0].shape[1]
+        return self.rows.size, self.lin.shape[1]
+
+    def split(self) -> list[Matrix]:
+        """``lin`` by group."""
+        return [self.lin[columns] for columns in self.rows.columns]
 
     def parts(self) -> Iterator[tuple[Codes, Matrix]]:
         """Units of each group and their contributions ``(n_c, k)``."""
-        for at, block, lin in zip(self.rows.at, self.rows.blocks, self.lin, strict=True):
+        for at, block, lin in zip(self.rows.at, self.rows.blocks, self.split(), strict=True):
             yield at, block @ lin
 
+    @one_thread
     def psi(self) -> Matrix:
         """The contributions as a matrix ``(N, k)``."""
         out = np.zeros(self.shape)
         for at, part in self.parts():
             out[at] = part
-        out.flags.writeable = False
-        return out
+        return sealed(out)
 
+    @one_thread
     def gram(self) -> Matrix:
         """``psi'psi`` ``(k, k)``."""
-        gram: Matrix = sum(
-            (
-                lin.T @ scatter @ lin
-                for scatter, lin in zip(self.rows.scatter, self.lin, strict=True)
-            ),
-            np.zeros((self.shape[1],) * 2),
-        )
+        halves = [z @ lin for z, lin in zip(self.rows.scatter, self.split(), strict=True)]
+        gram: Matrix = self.lin.T @ np.concatenate(halves)
         return gram
 
+    @one_thread
     def cluster_sums(self, cluster: Codes, clusters: int) -> Matrix:
         """``psi`` summed by cluster ``(G, k)``; ``cluster`` holds the cluster of each unit."""
         out = np.zeros((clusters, self.shape[1]))
-        for at, block, lin in zip(self.rows.at, self.rows.blocks, self.lin, strict=True):
+        for at, block, lin in zip(self.rows.at, self.rows.blocks, self.split(), strict=True):
             mine = Groups(cluster[at], clusters)
             narrow = lin.shape[1] < len(lin)
             out += mine.sum(block @ lin) if narrow else mine.sum(block) @ lin
@@ -106,25 +121,22 @@ class Scores:
 
     def dot(self, matrix: Matrix) -> Scores:
         """Scores of the combinations ``theta @ matrix``, with ``matrix`` ``(k, m)``."""
-        return Scores(self.rows, [product(lin, matrix) for lin in self.lin])
+        return Scores(self.rows, product(self.lin, matrix))
 
     def take(self, positions: list[int]) -> Scores:
         """Scores of some coordinates; a coordinate without an answer (NaN) stays alone."""
-        return Scores(self.rows, [lin[:, positions] for lin in self.lin])
+        return Scores(self.rows, self.lin[:, positions])
 
     @property
     def equal(self) -> bool:
         """True if all coordinates have the same contributions."""
-        if all((lin == lin[:, :1]).all() for lin in self.lin):
+        if (self.lin == self.lin[:, :1]).all():
             return True
         return all((part == part[:, :1]).all() for _, part in self.parts())
 
     def plus(self, other: Scores, sign: float) -> Scores | None:
         """Sum of scores on the same rows, or None if the rows differ."""
-        if self.rows is not other.rows:
-            return None
-        pairs = zip(self.lin, other.lin, strict=True)
-        return Scores(self.rows, [one + sign * two for one, two in pairs])
+        return Scores(self.rows, self.lin + sign * other.lin) if self.rows is other.rows else None
 
 
 def beside(scores: Iterable[Scores]) -> Scores | None:
@@ -132,6 +144,4 @@ def beside(scores: Iterable[Scores]) -> Scores | None:
     parts = list(scores)
     if any(part.rows is not parts[0].rows for part in parts):
         return None
-    return Scores(
-        parts[0].rows, [np.hstack(each) for each in zip(*(p.lin for p in parts), strict=True)]
-    )
+    return Scores(parts[0].rows, np.hstack([part.lin for part in parts]))

@@ -11,30 +11,29 @@ import numpy as np
 from evalkit.core.arrays import Flags
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
-from evalkit.core.labels import Index
 from evalkit.core.origin import Linear, Meta
 from evalkit.core.panel import Panel
-from evalkit.core.scores import Scores
+from evalkit.core.threads import one_thread
+from evalkit.did.changes import from_changes
 from evalkit.did.group_time import (
     Base,
     Cell,
     CellWeights,
     Control,
     Made,
-    Starts,
-    from_changes,
     from_paths,
     from_records,
     plan,
 )
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, PathWeights, plain
+from evalkit.engines.cohorts import Cohorts, PathWeights, Starts, cell_index, cohort_mass
 from evalkit.engines.doubly_robust import Method
 from evalkit.engines.placed import placed
 
 Unbalanced: TypeAlias = Literal["pairwise", "balanced", "records"]
 
 
+@one_thread
 def callaway_santanna(
     panel: Panel,
     *,
@@ -127,19 +126,18 @@ def callaway_santanna(
     cells, lost = plan(starts, control, anticipation, base)
     if not cells:
         raise IdentificationError(f"no cohort has a comparison left: {some(lost)}")
-    cohorts = None if unbalanced == "records" else Cohorts.of(panel)
+    records = unbalanced == "records"
+    cohorts = None if records else Cohorts.of(panel)
     made = _make(panel, cohorts, cells, covariates, method, unbalanced)
     if np.isnan(made.theta).all():
         raise IdentificationError("; ".join(reason.rstrip(".") for reason in made.failed))
-    index = Index(
-        ("cohort", "time"),
-        tuple((plain(starts.start[c.g]), plain(starts.clock[c.t])) for c in cells),
-    )
+    g = [cell.g for cell in cells]
+    index = cell_index(starts, g, [cell.t for cell in cells])
     origin: Linear | None = None
     if not covariates and cohorts is not None:
-        origin = PathWeights(cohorts, [lin[:-1] for lin in made.scores.lin])
+        origin = PathWeights(cohorts, made.scores.lin)
     elif not covariates:
-        origin = CellWeights(panel, cells, unbalanced == "records")
+        origin = CellWeights(panel, cells, records)
     return Estimate(
         made.theta,
         made.scores,
@@ -156,7 +154,7 @@ def callaway_santanna(
         ),
         origin=origin,
         combination=None if covariates else np.eye(len(cells)),
-        mass=_mass(panel, cohorts, starts, index, cells),
+        mass=cohort_mass(panel, index, g, None if records else made.scores.rows),
         counts=made.counts,
     )
 
@@ -216,22 +214,3 @@ def _refuse_changing_weights(panel: Panel) -> None:
             f"{panel.weight[differs[0]]:g}; changes of units need one weight per unit. "
             "Average it, or use unbalanced='records'."
         )
-
-
-def _mass(
-    panel: Panel, cohorts: Cohorts | None, starts: Starts, index: Index, cells: list[Cell]
-) -> Estimate:
-    """Share of units in each cell's cohort, with the contributions that make it random."""
-    g = np.array([cell.g for cell in cells])
-    if cohorts is not None:
-        share = cohorts.mass[g] / cohorts.mass.sum()
-        lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(cells)))
-        lin[g, -1, np.arange(len(cells))] = 1 / cohorts.mass.sum()
-        scores = cohorts.scores(lin)
-    else:
-        rows = np.bincount(panel.unit, minlength=panel.n_units)
-        weight = np.bincount(panel.unit, panel.weight, minlength=panel.n_units) / rows
-        psi = (weight / weight.sum())[:, None] * (starts.code[:, None] == g)
-        share, scores = psi.sum(axis=0), Scores.dense(psi)
-    meta = Meta("share of the cohort", "counts", panel.outcome, len(panel.y), panel.provenance)
-    return Estimate(share, scores, panel.units, panel.cluster, index, meta)

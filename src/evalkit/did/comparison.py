@@ -241,8 +241,8 @@ def factored(
     share = np.vstack([np.zeros((k, k)), np.eye(k)])
     units = panel.units, panel.cluster, index
     counted = replace(meta, estimand="share of treated observations", method="counts")
-    mass = Estimate(observed.sum(axis=0) / total, Scores(rows, [share]), *units, counted)
-    return Scores(rows, [effect]), mass
+    mass = Estimate(observed.sum(axis=0) / total, Scores(rows, share), *units, counted)
+    return Scores(rows, effect), mass
 
 
 def require_balance(panel: Panel) -> None:

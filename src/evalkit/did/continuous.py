@@ -19,6 +19,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.threads import one_thread
 from evalkit.did.dose import since
 from evalkit.engines.change import Change, ChangeWeights
 from evalkit.engines.cohorts import plain
@@ -26,6 +27,7 @@ from evalkit.engines.cohorts import plain
 SPREAD = 1e-10  # least singular value of the basis over the doses, relative to the largest
 
 
+@one_thread
 def dose_curve(
     panel: Panel,
     *,

@@ -10,10 +10,12 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
+from evalkit.core.threads import one_thread
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights, plain
 
 
+@one_thread
 def bacon(panel: Panel) -> Estimate:
     r"""Goodman-Bacon decomposition: two-by-two comparisons, of which two-way effects are a mean.
 
@@ -94,7 +96,7 @@ def bacon(panel: Panel) -> Estimate:
         panel.cluster,
         index,
         meta,
-        origin=PathWeights(cohorts, list(lin[:, :-1])),
+        origin=PathWeights(cohorts, scores.lin),
         combination=np.eye(len(pairs)),
         mass=Estimate(share, given, panel.units, panel.cluster, index, meta),
     )

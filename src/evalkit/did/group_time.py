@@ -1,7 +1,7 @@
-"""Cells of cohort and period: which comparisons there are, and three ways to make them.
+"""Cells of cohort and period: which comparisons there are, and two ways to make them.
 
-From cohort mean paths (balanced, no covariates), from changes of units seen twice, or from records
-that are seen once. No aggregation here.
+From cohort mean paths (balanced, no covariates), or from records that are seen once; changes of
+units seen twice have a module of their own. No aggregation here.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.engines.cohorts import Cohorts, plain
-from evalkit.engines.doubly_robust import Method, four_groups, two_period
+from evalkit.engines.cohorts import Cohorts, Starts, plain
+from evalkit.engines.doubly_robust import Method, four_groups
 
 Control: TypeAlias = Literal["never", "not_yet"]
 Base: TypeAlias = Literal["varying", "universal"]
@@ -56,117 +56,57 @@ class Staggered(Protocol):
     def clock(self) -> Vector: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Starts:
-    """Cohorts of a panel: dates ``(G,)``, the cohort of each unit ``(N,)``, periods ``(T,)``."""
-
-    start: Vector
-    code: Codes
-    clock: Vector
-
-    @classmethod
-    def of(cls, panel: Panel) -> Starts:
-        """The cohorts of a panel."""
-        code, start = encode(panel.cohort)
-        return cls(start, code, panel.clock)
-
-
 def plan(
     cohorts: Staggered, control: Control, anticipation: int, base: Base
 ) -> tuple[list[Cell], list[str]]:
     """The comparisons to make, and in words those that cannot be made."""
-    clock, start = cohorts.clock, cohorts.start
+    clock, start = cohorts.clock.tolist(), cohorts.start.tolist()
+    never = tuple(c for c, date in enumerate(start) if date == np.inf)
     cells, lost = [], []
-    for g in np.flatnonzero(np.isfinite(start)):
-        before = np.flatnonzero(clock + anticipation < start[g])
-        if not len(before):
-            lost.append(f"cohort {plain(start[g])} left out: no period before its treatment")
+    for g, date in enumerate(start):
+        if date == np.inf:
+            continue
+        before = sum(now + anticipation < date for now in clock)
+        if not before:
+            lost.append(f"cohort {plain(date)} left out: no period before its treatment")
             continue
         without = []
-        for t in range(len(clock)):
-            exposed = clock[t] + anticipation >= start[g]
-            b = int(before[-1]) if exposed or base == "universal" else t - 1
+        for t, now in enumerate(clock):
+            exposed = now + anticipation >= date
+            b = before - 1 if exposed or base == "universal" else t - 1
             if b < 0 or b == t:
                 continue
-            if control == "never":
-                against = np.flatnonzero(np.isinf(start))
+            against = never
+            if control == "not_yet":
+                last = clock[max(t, b)] + anticipation
+                against = tuple(c for c, other in enumerate(start) if other > last and c != g)
+            if against:
+                cells.append(Cell(g, t, b, against))
             else:
-                against = np.flatnonzero(start > clock[max(t, b)] + anticipation)
-                against = against[against != g]
-            if len(against):
-                cells.append(Cell(int(g), t, b, tuple(int(c) for c in against)))
-            else:
-                without.append(plain(clock[t]))
+                without.append(plain(now))
         if without:
-            lost.append(
-                f"cohort {plain(start[g])}: no untreated unit is left in {some(without, 20)}"
-            )
+            lost.append(f"cohort {plain(date)}: no untreated unit is left in {some(without, 20)}")
     return cells, lost
 
 
 def from_paths(cohorts: Cohorts, cells: Sequence[Cell]) -> Made:
     """Cells from cohort mean paths; contributions stay factored."""
-    m, mass = cohorts.mean, cohorts.mass
-    size = np.bincount(cohorts.code, minlength=cohorts.size)
-    theta = np.empty(len(cells))
-    counts = np.empty((len(cells), 2), np.intp)
+    m, mass, k = cohorts.mean, cohorts.mass, np.arange(len(cells))
+    g, t, b = np.array([(cell.g, cell.t, cell.base) for cell in cells]).T
+    against = np.zeros((cohorts.size, len(cells)))
+    for at, cell in enumerate(cells):
+        against[cell.controls, at] = 1.0
+    change = m[:, t] - m[:, b]
+    each = against / (mass @ against)
+    expected = mass @ (each * change)
     lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(cells)))
-    for k, cell in enumerate(cells):
-        change = m[:, cell.t] - m[:, cell.base]
-        against = list(cell.controls)
-        pooled = mass[against].sum()
-        expected = mass[against] @ change[against] / pooled
-        theta[k] = change[cell.g] - expected
-        counts[k] = size[cell.g], size[against].sum()
-        lin[cell.g, [cell.t, cell.base], k] = np.array([1.0, -1.0]) / mass[cell.g]
-        lin[against, cell.t, k] -= 1 / pooled
-        lin[against, cell.base, k] += 1 / pooled
-        lin[against, -1, k] = -(change[against] - expected) / pooled
-    return Made(theta, cohorts.scores(lin), counts)
-
-
-def from_changes(
-    panel: Panel, cells: Sequence[Cell], covariates: Sequence[str], method: Method
-) -> Made:
-    """Cells from changes of the units seen in both periods, with covariates of the base period.
-
-    On a complete panel, cells that share treated, controls and covariates are estimated together.
-    """
-    starts, n = Starts.of(panel), panel.n_units
-    outcome = panel.wide()
-    seen = ~np.isnan(outcome)
-    weight = panel.weight[np.unique(panel.unit, return_index=True)[1]]
-    x = np.full((n, panel.n_periods, 1 + len(covariates)), np.nan)
-    x[panel.unit, panel.time] = _design(panel, covariates)
-    complete = bool(seen.all())
-    fixed = complete and bool((x == x[:, :1]).all())
-    batches: dict[tuple[object, ...], list[int]] = {}
-    for k, cell in enumerate(cells):
-        own = (-1 if fixed else cell.base) if complete else k
-        batches.setdefault((cell.g, cell.controls, own), []).append(k)
-    theta, psi = np.full(len(cells), np.nan), np.zeros((n, len(cells)))
-    counts, failed = np.zeros((len(cells), 2), np.intp), []
-    for ks in batches.values():
-        g, b, against = cells[ks[0]].g, [cells[k].base for k in ks], cells[ks[0]].controls
-        t = [cells[k].t for k in ks]
-        both = seen[:, t[0]] & seen[:, b[0]]
-        units = np.flatnonzero(np.isin(starts.code, [g, *against]) & both)
-        treated = (starts.code[units] == g).astype(float)
-        counts[ks] = treated.sum(), (1 - treated).sum()
-        try:
-            theta[ks], part = two_period(
-                outcome[units][:, t] - outcome[units][:, b],
-                treated,
-                x[units, b[0]],
-                weight[units],
-                method=method if covariates else "reg",
-                names=["the intercept", *covariates],
-            )
-        except IdentificationError as wrong:
-            failed.append(_reason(starts, [cells[k] for k in ks], wrong))
-            continue
-        psi[np.ix_(units, np.array(ks))] = part
-    return Made(theta, Scores.dense(psi), counts, tuple(failed))
+    lin[g, t, k], lin[g, b, k] = 1 / mass[g], -1 / mass[g]
+    lin[:, t, k] -= each
+    lin[:, b, k] += each
+    lin[:, -1] = -each * (change - expected)
+    size = np.array([len(at) for at in cohorts.at])
+    counts = np.stack([size[g], (size @ against).astype(np.intp)], axis=1)
+    return Made(change[g, k] - expected, cohorts.scores(lin), counts)
 
 
 def from_records(
@@ -195,7 +135,7 @@ def from_records(
                 names=["the intercept", *covariates],
             )
         except IdentificationError as wrong:
-            failed.append(_reason(starts, [cell], wrong))
+            failed.append(reason(starts, [cell], wrong))
             continue
         psi[:, k] = np.bincount(panel.unit[rows], part, minlength=n)
     return Made(theta, Scores.dense(psi), counts, tuple(failed))
@@ -231,6 +171,7 @@ def _design(panel: Panel, covariates: Sequence[str]) -> Matrix:
     return np.column_stack([np.ones(len(panel.y)), *(panel.column(name) for name in covariates)])
 
 
-def _reason(starts: Starts, cells: Sequence[Cell], wrong: IdentificationError) -> str:
+def reason(starts: Starts, cells: Sequence[Cell], wrong: IdentificationError) -> str:
+    """Why some cells of one cohort are not estimated."""
     periods = some((plain(starts.clock[cell.t]) for cell in cells), 20)
     return f"cohort {plain(starts.start[cells[0].g])} in {periods} is not estimated: {wrong}"

@@ -6,19 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evalkit.core.arrays import Codes, Vector
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
-from evalkit.core.origin import Meta
+from evalkit.core.origin import Linear, Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.threads import one_thread
 from evalkit.did.regression import TWO_WAY, fit_design
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, PathWeights, plain
+from evalkit.engines.cohorts import Cohorts, PathWeights, Starts, cell_index, plain
 from evalkit.engines.imputed import Sample, impute
+from evalkit.engines.imputed_cells import impute_cells
 from evalkit.engines.placed import placed
 
 
+@one_thread
 def imputation(
     panel: Panel,
     *,
@@ -85,6 +89,18 @@ def imputation(
     if minimum_controls < 1:
         raise OptionError(f"minimum_controls={minimum_controls} must be one or more")
     require_contrast(panel, never=False)
+    fit = None if covariates or trends else impute_cells(panel, minimum_controls)
+    if fit is None:
+        return _by_rows(panel, covariates, trends, minimum_controls)
+    index = cell_index(Starts.of(panel), fit.g.tolist(), fit.t.tolist())
+    theta, scores = fit.theta, fit.scores
+    return _estimate(panel, index, theta, fit.mass, scores, fit.origin, fit.counts, fit.lost)
+
+
+def _by_rows(
+    panel: Panel, covariates: Sequence[str], trends: bool, minimum_controls: int
+) -> Estimate:
+    """The same from observations, or from mean paths of a balanced panel."""
     cohorts = None if covariates else Cohorts.of(panel)
     if cohorts is None:
         sample = Sample.of_rows(panel, covariates, trends=trends)
@@ -95,29 +111,47 @@ def imputation(
         ("cohort", "time"), tuple((plain(cell.cohort), plain(cell.time)) for cell in fit.cells)
     )
     scores = fit.scores() if cohorts is None else fit.factored(cohorts)
+    origin = fit if cohorts is None else PathWeights(cohorts, scores.lin)
+    return _estimate(
+        panel, index, fit.theta, fit.mass, scores, origin, fit.counts, fit.lost, trends
+    )
+
+
+def _estimate(
+    panel: Panel,
+    index: Index,
+    theta: Vector,
+    mass: Vector,
+    scores: Scores,
+    origin: Linear,
+    counts: Codes,
+    lost: Sequence[str],
+    trends: bool = False,
+) -> Estimate:
     meta = Meta(
         "ATT(g, t)",
         f"imputation{' with unit trends' if trends else ''}",
         panel.outcome,
         len(panel.y),
         panel.provenance,
-        (*panel.ledger, *fit.lost),
+        (*panel.ledger, *lost),
     )
-    none = Scores(scores.rows, [np.zeros_like(lin) for lin in scores.lin])
+    none = Scores(scores.rows, np.zeros_like(scores.lin))
     return Estimate(
-        fit.theta,
+        theta,
         scores,
         panel.units,
         panel.cluster,
         index,
         meta,
-        origin=fit if cohorts is None else PathWeights(cohorts, [lin[:-1] for lin in scores.lin]),
+        origin=origin,
         combination=np.eye(len(index)),
-        mass=Estimate(fit.mass, none, panel.units, panel.cluster, index, meta),
-        counts=fit.counts,
+        mass=Estimate(mass, none, panel.units, panel.cluster, index, meta),
+        counts=counts,
     )
 
 
+@one_thread
 def imputation_pretrends(panel: Panel, *, leads: int, covariates: Sequence[str] = ()) -> Estimate:
     r"""Differences from parallel trends before adoption, from untreated observations alone.
 

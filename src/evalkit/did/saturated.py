@@ -10,19 +10,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from evalkit.core.arrays import Flags, Groups, Labels, Vector, encode
+from evalkit.core.arrays import Flags, Groups, Vector
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
-from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.did.regression import TWO_WAY, Absorb, fit_design
-from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import plain
+from evalkit.core.threads import one_thread
+from evalkit.did.regression import TWO_WAY, Absorb, fit_cells
+from evalkit.did.two_way import event_times, require_contrast
+from evalkit.engines.cells import CellFit
+from evalkit.engines.cohorts import Starts, cell_index, cohort_mass, plain
 from evalkit.engines.placed import placed
 
 
+@one_thread
 def sun_abraham(
     panel: Panel,
     *,
@@ -73,20 +75,22 @@ def sun_abraham(
     array([1., 2.])
     """
     require_contrast(panel)
-    event = panel.clock[panel.time] - panel.cohort[panel.unit]
-    start = panel.cohort[panel.unit]
-    missing = [plain(g) for g in _cohorts(panel) if not ((start == g) & (event == reference)).any()]
+    event, seen = event_times(panel)
+    treated = np.isfinite(event) & seen
+    referred = (treated & (event == reference)).any(axis=1)
+    missing = [plain(g) for g in Starts.of(panel).start[~referred] if np.isfinite(g)]
     if missing:
         raise IdentificationError(
             f"cohort {some(missing)} is never seen at event time {reference}; choose another "
             "reference, or leave the cohort out"
         )
-    keep = np.isfinite(event) & (event != reference)
+    keep = treated & (event != reference)
     return _saturated(
         panel, keep, "Sun-Abraham interaction-weighted regression", absorb, covariates
     )
 
 
+@one_thread
 def extended_two_way(
     panel: Panel, *, baseline: Sequence[str] = (), absorb: Absorb = TWO_WAY
 ) -> Estimate:
@@ -137,7 +141,8 @@ def extended_two_way(
     require_contrast(panel, never=False)
     rows, notes = _identified(panel)
     inner = panel if rows.all() else panel.where(rows)
-    treated = inner.treated > 0
+    event, seen = event_times(inner)
+    treated = seen & (event >= 0)
     out = _saturated(inner, treated, "extended two-way fixed effects", absorb, (), baseline)
     out = replace(out, meta=replace(out.meta, notes=(*out.meta.notes, *notes)))
     return placed(out, rows)
@@ -146,59 +151,68 @@ def extended_two_way(
 def _identified(panel: Panel) -> tuple[Flags, list[str]]:
     """Rows of cohorts and periods that have an untreated observation, and what is left out."""
     notes = []
-    treated, start = panel.treated > 0, panel.cohort[panel.unit]
-    always = np.setdiff1d(start[treated], start[~treated])
+    starts, (event, seen) = Starts.of(panel), event_times(panel)
+    before = ((event < 0) & seen).any(axis=1)
+    always = starts.start[~before & ((event >= 0) & seen).any(axis=1)]
     if len(always):
         notes.append(f"cohort {some(map(plain, always))} left out: no period before its treatment")
-    free = np.bincount(panel.time, ~treated, minlength=panel.n_periods) > 0
+    free = ((event < 0) & seen).any(axis=0)
     if not free.all():
         lost = [plain(t) for t in panel.clock[~free]]
         notes.append(f"no untreated unit in {some(lost, 20)}: periods left out")
-    rows = ~np.isin(start, always) & free[panel.time]
-    if not (treated & rows).any():
+    cells = seen & ~np.isin(starts.start, always)[:, None] & free
+    if not (cells & (event >= 0)).any():
         raise IdentificationError(f"no treated observation has a comparison: {some(notes)}")
-    return rows, notes
+    if cells.sum() == seen.sum():
+        return np.ones(len(panel.y), bool), notes
+    return cells[starts.code[panel.unit], panel.time], notes
 
 
 def _saturated(
     panel: Panel,
-    keep: Labels,
+    keep: Flags,
     method: str,
     absorb: Absorb,
     covariates: Sequence[str],
     baseline: Sequence[str] = (),
 ) -> Estimate:
-    start = panel.cohort[panel.unit]
-    pairs = np.unique(np.stack([start[keep], panel.clock[panel.time[keep]]], axis=1), axis=0)
-    dummies = np.stack(
-        [(keep & (start == g) & (panel.clock[panel.time] == t)).astype(float) for g, t in pairs],
-        axis=1,
-    )
-    index = Index(("cohort", "time"), tuple((plain(g), plain(t)) for g, t in pairs))
+    """One effect for each cohort and period ``keep`` ``(G, T)``."""
+    starts = Starts.of(panel)
+    g, t = np.nonzero(keep)
+    index = cell_index(starts, g.tolist(), t.tolist())
+    dummies = np.zeros((*keep.shape, len(g)))
+    dummies[g, t, np.arange(len(g))] = 1.0
     means = [_CohortMean(panel, panel.column(name)) for name in baseline]
-    moderators = [dummies * mean.centred[panel.unit, None] for mean in means]
-    names = [*index.keys, *((name, *key) for name in baseline for key in index.keys)]
-    fit = fit_design(
+    moderated = [(name, *key) for name in baseline for key in index.keys]
+    fit = fit_cells(
         panel,
-        np.hstack([dummies, *moderators]),
-        Index.flat("term", names),
+        dummies,
+        Index.flat("term", [*index.keys, *moderated]) if baseline else index,
         estimand="ATT(g, t)",
         method=method,
         absorb=absorb,
         covariates=covariates,
         by_time=baseline,
+        moderators=[mean.centred for mean in means],
     )
-    k = len(pairs)
-    out = replace(fit.take(list(range(k))), index=index, mass=_shares(panel, index))
-    if not means:
-        return out
+    if not baseline:
+        blocks = fit.scores.rows if isinstance(fit.origin, CellFit) else None
+        return replace(fit, mass=cohort_mass(panel, index, g.tolist(), blocks))
+    k = len(index)
     # The effect is taken at the cohort's mean covariate, which is itself estimated.
-    psi = out.psi.copy()
+    psi = fit.psi[:, :k].copy()
     for at, mean in enumerate(means, start=1):
         slope = fit.theta[at * k : (at + 1) * k]
-        for column, g in enumerate(index.level("cohort")):
-            psi[:, column] += slope[column] * mean.contributions(float(g))
-    return replace(out, scores=Scores.dense(psi), origin=None, combination=None)
+        for column, cohort in enumerate(index.level("cohort")):
+            psi[:, column] += slope[column] * mean.contributions(float(cohort))
+    return replace(
+        fit.take(list(range(k))),
+        index=index,
+        mass=cohort_mass(panel, index, g.tolist()),
+        scores=Scores.dense(psi),
+        origin=None,
+        combination=None,
+    )
 
 
 class _CohortMean:
@@ -208,8 +222,8 @@ class _CohortMean:
         first = np.unique(panel.unit, return_index=True)[1]
         if (value != value[first][panel.unit]).any():
             raise OptionError("a baseline covariate changes within units; it must be constant")
-        codes, labels = encode(panel.cohort)
-        groups = Groups(codes, len(labels))
+        starts = Starts.of(panel)
+        codes, groups = starts.code, Groups(starts.code, len(starts.start))
         weight = panel.weight[first]
         mass = groups.sum(weight)
         self.cohort = panel.cohort
@@ -220,16 +234,3 @@ class _CohortMean:
         """Contributions ``(N,)`` to the mean of one cohort."""
         out: Vector = self.share * self.centred * (self.cohort == cohort)
         return out
-
-
-def _shares(panel: Panel, index: Index) -> Estimate:
-    """Share of units in the cohort of each coordinate, with its contributions."""
-    weight = panel.weight[np.unique(panel.unit, return_index=True)[1]]
-    share = weight / weight.sum()
-    psi = np.stack([share * (panel.cohort == g) for g in index.level("cohort")], axis=1)
-    meta = Meta("share of the cohort", "counts", panel.outcome, len(panel.y), panel.provenance)
-    return Estimate(psi.sum(axis=0), Scores.dense(psi), panel.units, panel.cluster, index, meta)
-
-
-def _cohorts(panel: Panel) -> Vector:
-    return np.unique(panel.cohort[np.isfinite(panel.cohort)])

@@ -16,6 +16,7 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
+from evalkit.core.threads import one_thread
 from evalkit.did.comparison import Comparison, SyntheticWeights, factored, require_balance
 from evalkit.did.regression import regression
 from evalkit.did.two_way import require_contrast
@@ -26,6 +27,7 @@ By: TypeAlias = Literal["cohort", "period"]
 Source: TypeAlias = Literal["fitted", "uniform"]
 
 
+@one_thread
 def synthetic_did(
     panel: Panel,
     *,
@@ -115,6 +117,7 @@ def synthetic_did(
     return _estimate(panel, recipe, name, pinned, covariates, by)
 
 
+@one_thread
 def synthetic_control(
     panel: Panel,
     *,

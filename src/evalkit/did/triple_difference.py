@@ -18,6 +18,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.threads import one_thread
 from evalkit.did.group_time import Base, Cell, Control, plan
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights, plain
@@ -27,6 +28,7 @@ from evalkit.engines.triple import Crossed, Task, combine, from_paths, with_cova
 SIDES = ("difference", "eligible", "ineligible")
 
 
+@one_thread
 def triple_difference(
     panel: Panel,
     *,
@@ -155,7 +157,7 @@ def triple_difference(
         index,
         meta,
         mass=_mass(panel, crossed, index, cells),
-        origin=PathWeights(crossed.paths, [lin[:-1] for lin in scores.lin]) if linear else None,
+        origin=PathWeights(crossed.paths, scores.lin) if linear else None,
         combination=np.eye(len(index)) if linear else None,
     )
 

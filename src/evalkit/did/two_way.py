@@ -9,16 +9,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evalkit.core.arrays import Flags, Matrix
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.did.regression import TWO_WAY, Absorb, fit_design
+from evalkit.core.threads import one_thread
+from evalkit.did.regression import TWO_WAY, Absorb, fit_cells
 from evalkit.engines.change import Change
+from evalkit.engines.cohorts import Starts, plain
 
 
+@one_thread
 def two_by_two(panel: Panel) -> Estimate:
     r"""Change of the treated minus change of the untreated, before against after.
 
@@ -95,6 +99,7 @@ def two_by_two(panel: Panel) -> Estimate:
     )
 
 
+@one_thread
 def two_way(
     panel: Panel,
     *,
@@ -146,9 +151,9 @@ def two_way(
     array([1.])
     """
     require_contrast(panel, never=False)
-    return fit_design(
+    return fit_cells(
         panel,
-        panel.treated[:, None],
+        (Starts.of(panel).event >= 0).astype(float)[:, :, None],
         Index.flat("term", ["treated x post"]),
         estimand="ATT (two-way weights)",
         method="two-way fixed effects",
@@ -158,6 +163,7 @@ def two_way(
     )
 
 
+@one_thread
 def event_study(
     panel: Panel,
     *,
@@ -208,17 +214,17 @@ def event_study(
     array([1., 2.])
     """
     require_contrast(panel)
-    event = panel.clock[panel.time] - panel.cohort[panel.unit]
-    observed = np.unique(event[np.isfinite(event)])
+    event, seen = event_times(panel)
+    observed = np.unique(event[seen & np.isfinite(event)])
     if reference not in observed:
         raise IdentificationError(
             f"no treated unit is observed at event time {reference}; "
             f"observed are {some(observed.astype(int), 20)}"
         )
-    events = [int(e) if e == int(e) else float(e) for e in observed if e != reference]
-    return fit_design(
+    events = [plain(e) for e in observed if e != reference]
+    return fit_cells(
         panel,
-        np.stack([(event == e).astype(float) for e in events], axis=1),
+        (event[:, :, None] == np.array(events, float)).astype(float),
         Index.flat("event", events),
         estimand="ATT by event time (two-way weights)",
         method="two-way event study",
@@ -228,20 +234,31 @@ def event_study(
     )
 
 
+def event_times(panel: Panel) -> tuple[Matrix, Flags]:
+    """Periods since adoption ``(G, T)``, and which cohorts are observed in which periods."""
+    starts = Starts.of(panel)
+    event = starts.event
+    if panel.balanced:
+        return event, np.ones(event.shape, bool)
+    cell = starts.code[panel.unit] * panel.n_periods + panel.time
+    return event, np.bincount(cell, minlength=event.size).reshape(event.shape) > 0
+
+
 def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
     """Adoption dates of the treated; refuse a panel without treated or without comparison rows."""
-    cohorts = np.unique(panel.cohort[np.isfinite(panel.cohort)])
+    start = Starts.of(panel).start
+    cohorts = start[np.isfinite(start)]
     if not len(cohorts):
         raise IdentificationError(
             "no unit is treated: name the adoption column in Panel.from_frame(..., cohort=...)"
         )
-    if never and np.isfinite(panel.cohort).all():
+    if never and len(cohorts) == len(start):
         raise IdentificationError(
             f"no unit is never treated (all {panel.n_units} adopt); this estimator compares with "
             "the never-treated. Use one that compares with the not-yet-treated."
         )
-    treated = panel.treated
-    for value, group in ((1.0, "treated"), (0.0, "untreated")):
-        if not (treated == value).any():
+    event, seen = event_times(panel)
+    for rows, group in ((event >= 0, "treated"), (event < 0, "untreated")):
+        if not (rows & seen).any():
             raise IdentificationError(f"the panel has no {group} observation")
     return [float(cohort) for cohort in cohorts]

@@ -14,10 +14,37 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode
+from evalkit.core.estimate import Estimate
+from evalkit.core.labels import Index
+from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Rows, Scores
 
+_starts: WeakKeyDictionary[Panel, Starts] = WeakKeyDictionary()
 _passes: WeakKeyDictionary[Panel, Cohorts | None] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """Cohorts of a panel: dates ``(G,)``, the cohort of each unit ``(N,)``, periods ``(T,)``."""
+
+    start: Vector
+    code: Codes
+    clock: Vector
+
+    @classmethod
+    def of(cls, panel: Panel) -> Starts:
+        """The cohorts of a panel, found once."""
+        if panel not in _starts:
+            code, start = encode(panel.cohort)
+            _starts[panel] = cls(start, code, panel.clock)
+        return _starts[panel]
+
+    @property
+    def event(self) -> Matrix:
+        """Periods since adoption ``(G, T)``, -inf for the never-treated."""
+        event: Matrix = self.clock - self.start[:, None]
+        return event
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +86,8 @@ class Cohorts:
         weight = panel.weight.reshape(panel.n_units, panel.n_periods)
         if (weight != weight[:, :1]).any():
             return None
-        code, start = encode(panel.cohort)
-        shape = (panel.n_units, panel.n_periods)
-        return cls(start, code, weight[:, 0], panel.y.reshape(shape), panel.clock)
+        starts, shape = Starts.of(panel), (panel.n_units, panel.n_periods)
+        return cls(starts.start, starts.code, weight[:, 0], panel.y.reshape(shape), starts.clock)
 
     @property
     def size(self) -> int:
@@ -107,21 +133,58 @@ class Cohorts:
 
     def scores(self, lin: Matrix) -> Scores:
         """Contributions of ``k`` numbers linear in paths and weights: ``lin`` ``(G, T + 1, k)``."""
-        return Scores(self.rows, list(lin))
+        size, wide, k = lin.shape
+        return Scores(self.rows, lin.reshape(size * wide, k))
+
+    def around(self, fitted: Matrix, lin: Matrix) -> Scores:
+        """Sums by unit of weighted residuals from ``fitted`` ``(G, T)`` times ``lin``
+        ``(G, T, k)``, which sums to zero over periods, so that no unit effect matters."""
+        level = np.einsum("ct,ctk->ck", self.mean - fitted, lin)
+        return self.scores(np.concatenate([lin, level[:, None]], axis=1))
 
 
 @dataclass(frozen=True, eq=False)
 class PathWeights:
-    """Row weights of estimates linear in cohort paths; ``lin`` holds a ``(T, k)`` per cohort."""
+    """Row weights of estimates linear in cohort paths, from the ``lin`` of their contributions."""
 
     cohorts: Cohorts
-    lin: Sequence[Matrix]
+    lin: Matrix
 
     def weights(self) -> Matrix:
         """Weights ``(n, k)`` with ``weights.T @ y == theta``."""
-        by_unit = np.stack(self.lin)[self.cohorts.code]
+        lin = self.lin.reshape(self.cohorts.size, -1, self.lin.shape[1])[:, :-1]
+        by_unit = lin[self.cohorts.code]
         by_unit *= self.cohorts.weight[:, None, None]
         return by_unit.reshape(-1, by_unit.shape[2])
+
+
+def cohort_mass(
+    panel: Panel, index: Index, of: Sequence[int], rows: Rows | None = None
+) -> Estimate:
+    """Share of units in the cohort ``of`` ``(k,)`` of each coordinate, with what makes it random.
+
+    ``rows`` are blocks by cohort whose last column is the weight of units, if there are any.
+    """
+    if rows is None:
+        count = np.bincount(panel.unit, minlength=panel.n_units)
+        weight = np.bincount(panel.unit, panel.weight, minlength=panel.n_units) / count
+        starts = Starts.of(panel)
+        rows = Rows.of(weight[:, None], starts.code, len(starts.start))
+    mass = np.array([block[:, -1].sum() for block in rows.blocks])
+    lin = np.zeros((rows.columns[-1].stop, len(of)))
+    last = np.array([columns.stop - 1 for columns in rows.columns])
+    own = list(of)
+    lin[last[own], np.arange(len(own))] = 1 / mass.sum()
+    meta = Meta("share of the cohort", "counts", panel.outcome, len(panel.y), panel.provenance)
+    share = mass[own] / mass.sum()
+    return Estimate(share, Scores(rows, lin), panel.units, panel.cluster, index, meta)
+
+
+def cell_index(starts: Starts, g: Sequence[int], t: Sequence[int]) -> Index:
+    """Names of cells by the positions of their cohort and period."""
+    dates, periods = ([plain(value) for value in of] for of in (starts.start, starts.clock))
+    keys = tuple((dates[c], periods[s]) for c, s in zip(g, t, strict=True))
+    return Index(("cohort", "time"), keys)
 
 
 def plain(value: float) -> int | float:

@@ -5,19 +5,20 @@ Several outcomes that share treated units, controls and covariates are estimated
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotrs
 
-from evalkit.core.arrays import Matrix, Vector
+from evalkit.core.arrays import Flags, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
 
 Method: TypeAlias = Literal["reg", "ipw", "dr"]
 
 TRIM = 0.995  # controls above this propensity are left out, as in Sant'Anna and Zhao's code
 STEPS = 50
-SETTLED = 1e-11
+SETTLED = 1e-9  # the error left is the square of the last step
 
 
 def two_period(
@@ -56,34 +57,64 @@ def two_period(
     Sant'Anna and Zhao (2020), Journal of Econometrics 219(1), eqs. 2.3, 2.4, 3.1 and the
     linear representations of section 3.
     """
-    d, w = treated, weight
-    _refuse_empty(d, "both periods")
+    on = treated == 1
+    one, zero = (Side(change[rows], x[rows], weight[rows]) for rows in (on, ~on))
+    att, psi_one, psi_zero = compare(one, zero, np.eye(change.shape[1]), method=method, names=names)
+    psi = np.empty_like(change)
+    psi[on], psi[~on] = psi_one, psi_zero
+    return att, psi
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """Treated units or controls: outcomes ``(n, T)``, covariates with an intercept ``(n, p)`` and
+    weights ``(n,)``."""
+
+    y: Matrix
+    x: Matrix
+    weight: Vector
+
+
+def compare(
+    one: Side, zero: Side, change: Matrix, *, method: Method, names: list[str]
+) -> tuple[Vector, Matrix, Matrix]:
+    """:func:`two_period` for the ``K`` changes ``y @ change``, ``change`` ``(T, K)``.
+
+    Returns
+    -------
+    att : Vector (K,)
+    psi_one, psi_zero : Matrix (n_1, K), (n_0, K)
+        Contributions of the treated and of the controls.
+    """
+    n, w_one, w_zero = len(one.y), one.weight, zero.weight
+    _refuse_empty(n, len(zero.y), "both periods")
+    w = np.concatenate([w_one, w_zero])
+    x = np.concatenate([one.x, zero.x])
     # The span with the intercept is the same; the normal equations are better conditioned.
-    x = np.column_stack([x[:, 0], x[:, 1:] - (w @ x[:, 1:]) / w.sum()])
-    w1 = w * d
-    w1 = w1 / w1.sum()
-    out = np.zeros_like(change)
+    x[:, 1:] -= w @ x[:, 1:] / w.sum()
+    x_one, x_zero = x[:n], x[n:]
+    error, rival = one.y @ change, zero.y @ change
     if method != "ipw":
-        beta, spread = _regression(change, w * (1 - d), x, names, "among the controls")
-        out = x @ beta
-    error = change - out
-    eta1 = w1 @ error
-    psi = w1[:, None] * (error - eta1)
-    m1 = w1 @ x
+        beta, spread = _regression(rival, w_zero, x_zero, names, "among the controls")
+        error -= x_one @ beta
+        rival -= x_zero @ beta
+    w1 = w_one / w_one.sum()
+    eta1, m1 = w1 @ error, w1 @ x_one
+    psi_one = w1[:, None] * (error - eta1)
     if method == "reg":
-        control = (w * (1 - d))[:, None] * error
-        return eta1, psi - (x @ cho_solve(spread, m1))[:, None] * control
-    p, hessian = _propensity(d, x, w, names)
-    w0 = _odds(w * (1 - d), p)
-    eta0 = w0 @ error
-    centred = w0[:, None] * (error - eta0)
-    m2 = x.T @ centred
-    score = (w * (d - p))[:, None] * (x @ cho_solve(hessian, m2))
-    psi = psi - centred - score
+        return eta1, psi_one, rival * -(w_zero * (x_zero @ _solve(spread, m1)))[:, None]
+    p, hessian = _propensity(np.arange(len(w)) < n, x, w, names)
+    w0 = _odds(w_zero, p[n:])
+    eta0 = w0 @ rival
+    m2 = (x_zero * w0[:, None]).T @ rival - np.outer(w0 @ x_zero, eta0)
+    score = _solve(hessian, m2)
+    psi_one -= (w_one * (1 - p[:n]))[:, None] * (x_one @ score)
+    reach = w0.copy()
     if method == "dr":
-        control = (w * (1 - d))[:, None] * error
-        psi = psi - (x @ cho_solve(spread, m1 - w0 @ x))[:, None] * control
-    return eta1 - eta0, psi
+        reach += w_zero * (x_zero @ _solve(spread, m1 - w0 @ x_zero))
+    psi_zero = rival * -reach[:, None]
+    psi_zero += np.column_stack([w0, x_zero * (w_zero * p[n:])[:, None]]) @ np.vstack([eta0, score])
+    return eta1 - eta0, psi_one, psi_zero
 
 
 def four_groups(
@@ -127,7 +158,8 @@ def four_groups(
     Sant'Anna and Zhao (2020), Journal of Econometrics 219(1), eqs. 2.2, 2.3, 3.3, 3.4.
     """
     for s in (after, 1 - after):
-        _refuse_empty(treated[s == 1], "one of the two periods")
+        ones = int(treated[s == 1].sum())
+        _refuse_empty(ones, int(s.sum()) - ones, "one of the two periods")
     odds = None if method == "reg" else _propensity(treated, x, weight, names)
     one, psi_one = _level(y, treated, after, x, weight, odds, method, names)
     zero, psi_zero = _level(y, treated, 1 - after, x, weight, odds, method, names)
@@ -140,7 +172,7 @@ def _level(
     s: Vector,
     x: Matrix,
     w: Vector,
-    propensity: tuple[Vector, tuple[Matrix, bool]] | None,
+    propensity: tuple[Vector, Matrix] | None,
     method: Method,
     names: list[str],
 ) -> tuple[float, Vector]:
@@ -154,7 +186,7 @@ def _level(
     if method == "dr":
         beta1, spread1 = _regression(y, w * s * d, x, names, "among the treated")
         mu1 = x @ beta1
-        psi += w * s * d * (y - mu1) * (x @ cho_solve(spread1, w1 @ x))
+        psi += w * s * d * (y - mu1) * (x @ _solve(spread1, w1 @ x))
     else:
         theta = float(w1s @ y)
         psi += w1s * (y - theta)
@@ -168,16 +200,16 @@ def _level(
         mean = float(w0 @ (y - mu0))
         centred = w0 * (y - mu0 - mean)
         theta -= mean
-        psi -= centred + w * (d - p) * (x @ cho_solve(hessian, x.T @ centred))
+        psi -= centred + w * (d - p) * (x @ _solve(hessian, x.T @ centred))
         reach = reach - w0 @ x
     if method != "ipw":
-        psi -= w * s * (1 - d) * (y - mu0) * (x @ cho_solve(spread0, reach))
+        psi -= w * s * (1 - d) * (y - mu0) * (x @ _solve(spread0, reach))
     return theta, psi
 
 
-def _refuse_empty(d: Vector, where: str) -> None:
-    for name, group in (("treated", d), ("comparison", 1 - d)):
-        if not group.any():
+def _refuse_empty(treated: int, controls: int, where: str) -> None:
+    for name, count in (("treated", treated), ("comparison", controls)):
+        if not count:
             raise IdentificationError(f"no {name} unit is seen in {where}")
 
 
@@ -192,28 +224,33 @@ def _odds(w: Vector, p: Vector) -> Vector:
 
 def _regression(
     y: Matrix, v: Vector, x: Matrix, names: list[str], where: str
-) -> tuple[Matrix, tuple[Matrix, bool]]:
+) -> tuple[Matrix, Matrix]:
     """Least-squares coefficients with weights ``v``, and the factor of the normal matrix."""
-    normal = (x * v[:, None]).T @ x
-    factor = _factor(normal, names, where)
-    return cho_solve(factor, (x * v[:, None]).T @ y), factor
+    weighted = (x * v[:, None]).T
+    factor = _factor(weighted @ x, names, where)
+    return _solve(factor, weighted @ y), factor
 
 
-def _propensity(
-    d: Vector, x: Matrix, w: Vector, names: list[str]
-) -> tuple[Vector, tuple[Matrix, bool]]:
+def _propensity(d: Vector | Flags, x: Matrix, w: Vector, names: list[str]) -> tuple[Vector, Matrix]:
     """Logit by Newton's method; separation shows as a step that never settles."""
+    columns = np.ascontiguousarray(x.T)
     beta = np.zeros(x.shape[1])
     share = (w @ d) / w.sum()
     beta[0] = np.log(share / (1 - share))
+    p, factor = np.full(len(w), share), None
     for _ in range(STEPS):
-        p = _logistic(x @ beta)
-        factor = _factor((x * (w * p * (1 - p))[:, None]).T @ x, names, "in the propensity model")
-        step = cho_solve(factor, x.T @ (w * (d - p)))
+        hessian = (columns * (w * p * (1 - p))) @ x
+        if factor is None:
+            factor, failed = _factor(hessian, names, "in the propensity model"), 0
+        else:
+            factor, failed = dpotrf(hessian, lower=1)
+        if failed:
+            break
+        step = _solve(factor, columns @ (w * (d - p)))
         beta = beta + step
+        p = _logistic(beta @ columns)
         if np.abs(step).max() < SETTLED * (1 + np.abs(beta).max()):
-            p = _logistic(x @ beta)
-            hessian = (x * (w * p * (1 - p))[:, None]).T @ x
+            hessian = (columns * (w * p * (1 - p))) @ x
             return p, _factor(hessian, names, "in the propensity model")
     apart = some(names[at] for at in range(1, len(names)) if _separates(x[:, at], d))
     raise IdentificationError(
@@ -229,21 +266,27 @@ def _logistic(index: Vector) -> Vector:
     return out
 
 
-def _separates(x: Vector, d: Vector) -> bool:
+def _separates(x: Vector, d: Vector | Flags) -> bool:
     one, zero = x[d == 1], x[d == 0]
     return bool(one.min() >= zero.max() or one.max() <= zero.min())
 
 
-def _factor(normal: Matrix, names: list[str], where: str) -> tuple[Matrix, bool]:
+def _factor(normal: Matrix, names: list[str], where: str) -> Matrix:
+    """Cholesky factor; refuse a singular matrix, naming the covariates."""
     scale = np.sqrt(np.diag(normal))
     flat = scale <= 0
     if not flat.any():
         value, vectors = np.linalg.eigh(normal / np.outer(scale, scale))
         if value[0] > 1e-12 * value[-1]:
-            factor: tuple[Matrix, bool] = cho_factor(normal, lower=True)
+            factor: Matrix = np.asarray(np.linalg.cholesky(normal), float)
             return factor
         flat = np.abs(vectors[:, 0]) > 1e-3
     raise IdentificationError(
         f"the covariates are singular {where}: {some(np.array(names)[flat])}. "
         "Remove one of them, or enlarge the group."
     )
+
+
+def _solve(factor: Matrix, target: Matrix) -> Matrix:
+    solution: Matrix = dpotrs(factor, target, lower=1)[0]
+    return solution

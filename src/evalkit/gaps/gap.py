@@ -13,8 +13,10 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.threads import one_thread
 
 
+@one_thread
 def gap(panel: Panel, *, between: str, high: Any, low: Any) -> Estimate:
     r"""Mean of one group minus mean of another, in each period.
 

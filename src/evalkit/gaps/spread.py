@@ -16,10 +16,12 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.threads import one_thread
 
 Metric: TypeAlias = Literal["mean", "sd", "cv"]
 
 
+@one_thread
 def spread(panel: Panel, *, metric: Metric = "sd") -> Estimate:
     r"""Spread of the outcome across units in each period.
 

@@ -73,7 +73,9 @@ def aggregate(
     columns = [_level(estimate, level, staggered) for level in levels]
     groups = list(zip(*columns, strict=True)) if levels else [("average",)] * len(estimate)
     order = sorted(set(groups)) if levels else list(dict.fromkeys(groups))
-    member = np.array([[group == name for group in groups] for name in order], dtype=float)
+    place = {name: row for row, name in enumerate(order)}
+    member = np.zeros((len(order), len(groups)))
+    member[[place[group] for group in groups], range(len(groups))] = 1.0
     given = _given(estimate, weights)
     matrix = member * given
     totals = matrix.sum(axis=1, keepdims=True)
