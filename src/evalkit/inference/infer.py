@@ -22,6 +22,7 @@ from evalkit.core.labels import Index, Key
 from evalkit.core.origin import Meta
 from evalkit.core.provenance import Provenance
 from evalkit.inference.band import sup_t
+from evalkit.inference.multiplier import Multiplier, multiplier_sup_t
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +128,10 @@ def infer(
     *,
     vcov: Vcov = "CR1",
     level: float = 0.95,
-    band: bool = False,
+    band: bool | Literal["multiplier"] = False,
+    draws: int = 999,
+    seed: int | None = None,
+    multiplier: Multiplier = "rademacher",
 ) -> Inference:
     r"""Judge an estimate: standard errors, t statistics, intervals and, if asked, a sup-t band.
 
@@ -145,9 +149,16 @@ def infer(
         design.
     level : float
         Coverage of intervals and band.
-    band : bool
-        Add a band that covers all coordinates at once, from a deterministic lattice rule: the
-        same numbers on every run.
+    band : bool or "multiplier"
+        Add a band that covers all coordinates at once. ``True``: as the contributions were jointly
+        normal, from a deterministic lattice rule, the same numbers on every run; it is what a
+        bootstrap with Gaussian multipliers and endless draws would give. ``"multiplier"``: from
+        clusters' contributions times random multipliers, which keeps their shape.
+    draws, seed : int
+        Number of draws and seed of the multipliers; those of a cluster depend on the seed and its
+        label alone, so that neither order nor threads can move a number.
+    multiplier : {"rademacher", "mammen", "webb"}
+        Their distribution; Webb's has six values, for few clusters.
 
     Returns
     -------
@@ -168,7 +179,8 @@ def infer(
     References
     ----------
     Bell and McCaffrey (2002); Pustejovsky and Tipton (2018), eqs. 7-12 and 21;
-    Montiel Olea and Plagborg-Moller (2019) for the sup-t band.
+    Montiel Olea and Plagborg-Moller (2019) for the sup-t band; Callaway and Sant'Anna (2021),
+    algorithm 1, for its multipliers.
 
     Examples
     --------
@@ -182,16 +194,22 @@ def infer(
     'CR1, 40 clusters, t reference'
     """
     check_option("vcov", vcov, get_args(Vcov))
+    check_option("band", band, (False, True, "multiplier"))
     if not 0 < level < 1:
         raise OptionError(f"level={level} must lie between 0 and 1, for example 0.95")
     clusters = _clusters(estimate)
-    covariance, dof = _covariance(estimate, vcov, clusters)
+    covariance, dof, adjusted = _covariance(estimate, vcov, clusters)
     error = np.where(np.isnan(estimate.theta), np.nan, np.sqrt(np.diag(covariance)))
     statistic, p_value = _t_test(estimate.theta, error, dof)
     crit = _t_quantile(0.5 + level / 2, dof)
     low, high, value = None, None, None
     if band:
-        value = sup_t(covariance, level, float(np.min(dof)))
+        if band == "multiplier":
+            value = multiplier_sup_t(
+                estimate, adjusted, level=level, draws=draws, seed=seed, multiplier=multiplier
+            )
+        else:
+            value = sup_t(covariance, level, float(np.min(dof)))
         low = frozen(estimate.theta - value * error)
         high = frozen(estimate.theta + value * error)
     return Inference(
@@ -260,7 +278,7 @@ def wald(estimate: Estimate, *, vcov: Vcov = "CR1") -> Wald:
             f"{some(absent)} could not be estimated; leave it out with select() or take()"
         )
     clusters = _clusters(estimate)
-    covariance, _ = _covariance(estimate, vcov, clusters)
+    covariance, _, _ = _covariance(estimate, vcov, clusters)
     k = len(estimate)
     scale = np.sqrt(np.diag(covariance))
     if (scale == 0).any() or np.linalg.matrix_rank(covariance / np.outer(scale, scale)) < k:
@@ -292,12 +310,15 @@ def _clusters(estimate: Estimate) -> int:
     return clusters
 
 
-def _covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, Vector]:
+def _covariance(
+    estimate: Estimate, vcov: Vcov, clusters: int
+) -> tuple[Matrix, Vector, Matrix | None]:
+    """Covariance, degrees of freedom and the clusters' contributions, if they were adjusted."""
     k = len(estimate)
     if vcov == "CR0":
-        return estimate.vcov(), np.full(k, np.inf)
+        return estimate.vcov(), np.full(k, np.inf), None
     if vcov == "CR1":
-        return clusters / (clusters - 1) * estimate.vcov(), np.full(k, clusters - 1.0)
+        return clusters / (clusters - 1) * estimate.vcov(), np.full(k, clusters - 1.0), None
     if estimate.leverage is None or estimate.combination is None:
         raise CombinationError(
             f"{vcov} needs an estimate from one least-squares design; {estimate.meta.method} "
@@ -312,7 +333,7 @@ def _covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, 
                 "use CR1, or a smaller design"
             )
         scale = clusters / (clusters - 1) * (n - 1) / (n - parameters)
-        return scale * estimate.vcov(), np.full(k, clusters - 1.0)
+        return scale * estimate.vcov(), np.full(k, clusters - 1.0), None
     alone = estimate.leverage.identified_by_one(codes, estimate.combination)
     if alone.any():
         keys = [key for key, one in zip(estimate.index.keys, alone, strict=True) if one]
@@ -323,7 +344,7 @@ def _covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, 
             stacklevel=3,
         )
     s = estimate.leverage.adjusted(vcov, codes) @ estimate.combination
-    return s.T @ s, estimate.leverage.satterthwaite(vcov, codes, estimate.combination)
+    return s.T @ s, estimate.leverage.satterthwaite(vcov, codes, estimate.combination), s
 
 
 def _t_test(theta: Vector, error: Vector, dof: Vector) -> tuple[Vector, Vector]:
