@@ -190,7 +190,7 @@ def fit_cells(
         return np.hstack([own, *(own * each[unit[rows], None] for each in moderators)])
 
     controls, more = _controls(panel, covariates, by_time, absorb)
-    if two_way and len(names) + len(more) > panel.n_periods:
+    if two_way and _wide(panel, len(names) + len(more)):
         fit = BlockFit.of(
             panel, lambda rows: np.hstack([columns(rows), controls(rows)]), [*names, *more]
         )
@@ -228,6 +228,11 @@ def _estimate(
         origin=fit,
         combination=np.eye(len(fit.beta))[:, order],
     )
+
+
+def _wide(panel: Panel, columns: int) -> bool:
+    """True where reading blocks, which makes a column of each period, costs less."""
+    return columns > panel.n_periods
 
 
 def absorbed(panel: Panel, absorb: Absorb) -> list[Groups]:
