@@ -121,6 +121,35 @@ DOOR = {
     "columns of different lengths": (
         {**{name: list(frame()[name]) for name in frame()}, "y": [1.0, 2.0]}, {}, ["y"]),
     "an infinite period": (frame(**put("year", 1, np.inf, float)), {}, ["'year'"]),
+    "three columns of dates": (
+        frame(), {"cohort": ("start", "start", "start")}, ["3 columns", "earliest and the latest"]),
+    "a window that ends before it starts": (
+        frame(first=[2003.0] * 3 + [np.nan] * 6), {"cohort": ("first", "start")},
+        ["unit a", "between 2003 ('first') and 2002 ('start', row 1", "must not lie after"]),
+    "a window without an end": (
+        frame(first=[2002.0] * 6 + [np.nan] * 3), {"cohort": ("first", "start")},
+        ["unit b", "between 2002", "never", "leave both empty"]),
+    "a window without a start": (
+        frame(first=[np.nan] * 9), {"cohort": ("first", "start")},
+        ["unit a", "between never ('first') and 2002", "Correct"]),
+    "an earliest date that changes": (
+        frame(first=[2001.0, 2002.0, 2002.0] + [np.nan] * 6), {"cohort": ("first", "start")},
+        ["'first'", "unit a", "2001", "row 1", "2002", "row 2", "one adoption date"]),
+    "a window that ends after the sample": (
+        frame(start=[2009.0] * 3 + [np.nan] * 6, first=[2002.0] * 3 + [np.nan] * 6),
+        {"cohort": ("first", "start")}, ["unit a", "2009", "outside the sample"]),
+    "an adoption date and an indicator": (
+        frame(on=[0, 1, 1] + [0] * 6), {"treatment": "on"}, ["cohort=", "treatment=", "not both"]),
+    "treatment that switches off": (
+        frame(on=[0, 1, 0, 0, 0, 1] + [0] * 3), {"treatment": "on", "cohort": None},
+        ["'on'", "unit a", "treated in 2002 (row 2)", "no longer in 2003 (row 3)", "1 such units",
+         "stays on", "drop the rows after", "evalkit.did.regression(panel, on=['on'])"]),
+    "a treatment that is no indicator": (
+        frame(on=[0, 0.5, 1] + [0] * 6), {"treatment": "on", "cohort": None},
+        ["'on'", "0 or 1", "row 2", "0.5", "dose="]),
+    "a text treatment": (
+        frame(on=["no", "yes", "yes"] + ["no"] * 6), {"treatment": "on", "cohort": None},
+        ["'on'", "numeric", "row 1"]),
 }  # fmt: skip
 
 
@@ -235,6 +264,27 @@ def test_units_treated_in_every_period_are_counted():
         "1 units are treated in every period"
         in panel(frame(start=[2001.0] * 3 + [np.nan] * 6)).ledger
     )
+
+
+def test_an_indicator_that_stays_on_dates_adoption():
+    on = [0, 1, 1] + [0] * 6
+    for column in (on, [bool(value) for value in on], pd.Series(on, dtype="Int64")):
+        made = panel(frame(on=column), treatment="on", cohort=None)
+        assert made.cohort.tolist() == panel(frame()).cohort.tolist()
+    assert panel(frame(on=[1, 1, 1] + [0] * 6), treatment="on", cohort=None).cohort[0] == 2001
+
+
+def test_an_indicator_first_seen_after_a_gap_says_so():
+    data = frame(on=[0, 1, 1] + [0] * 6).drop(index=1)
+    made = panel(data, treatment="on", cohort=None)
+    assert made.cohort[0] == 2003
+    assert "1 units are not seen in the period before their first treated row" in made.ledger[-1]
+
+
+def test_an_indicator_dates_text_periods_by_their_order():
+    names = {2001: "2001-02", 2002: "2002-03", 2003: "2003-04"}
+    data = frame(year=frame()["year"].map(names), on=[0, 1, 1] + [0] * 6)
+    assert panel(data, treatment="on", cohort=None).treated.tolist() == [0, 1, 1] + [0] * 6
 
 
 def test_asking_for_what_the_panel_lacks_names_what_it_has():

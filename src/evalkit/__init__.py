@@ -26,6 +26,7 @@ _DOORS = {
     "Estimate": "evalkit.core.estimate",
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
+    "adoption_bounds": "evalkit.inference.adoption_bounds",
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
     "bootstrap": "evalkit.inference.resample",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
     from evalkit.did.dose import floor_dose as floor_dose
+    from evalkit.inference.adoption_bounds import adoption_bounds as adoption_bounds
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
     from evalkit.inference.compare import compare as compare

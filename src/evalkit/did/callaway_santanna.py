@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Flags
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
@@ -21,14 +22,14 @@ from evalkit.did.group_time import (
     CellWeights,
     Control,
     Made,
-    Starts,
     from_changes,
     from_paths,
     from_records,
     plan,
+    refuse_changing_weights,
 )
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, PathWeights, plain
+from evalkit.engines.cohorts import Cohorts, PathWeights
 from evalkit.engines.doubly_robust import Method
 from evalkit.engines.placed import placed
 
@@ -133,7 +134,7 @@ def callaway_santanna(
         raise IdentificationError("; ".join(reason.rstrip(".") for reason in made.failed))
     index = Index(
         ("cohort", "time"),
-        tuple((plain(starts.start[c.g]), plain(starts.clock[c.t])) for c in cells),
+        tuple((starts.label(c.g), plain(starts.clock[c.t])) for c in cells),
     )
     origin: Linear | None = None
     if not covariates and cohorts is not None:
@@ -177,7 +178,7 @@ def _make(
         raise IdentificationError(
             "every unit is seen once, so that no change can be taken; use unbalanced='records'"
         )
-    _refuse_changing_weights(panel)
+    refuse_changing_weights(panel)
     return from_changes(panel, cells, covariates, method)
 
 
@@ -191,8 +192,10 @@ def _name(
 
 
 def _full(panel: Panel) -> Flags:
-    """Units seen in every period ``(N,)``."""
-    full: Flags = np.bincount(panel.unit, minlength=panel.n_units) == panel.n_periods
+    """Units seen in every period, but for those inside their adoption window ``(N,)``."""
+    starts = Starts.of(panel)
+    expected = np.array([starts.known(g).sum() for g in range(len(starts.start))])
+    full: Flags = np.bincount(panel.unit, minlength=panel.n_units) == expected[starts.code]
     if not full.any():
         raise IdentificationError(
             "no unit is seen in every period; use unbalanced='pairwise', or 'records'"
@@ -204,18 +207,6 @@ def _complete(panel: Panel, full: Flags) -> Panel:
     """The panel of some units; the others are counted in the ledger."""
     note = f"{int((~full).sum())} units dropped: not seen in every period"
     return replace(panel.where(full[panel.unit]), ledger=(*panel.ledger, note))
-
-
-def _refuse_changing_weights(panel: Panel) -> None:
-    first = np.unique(panel.unit, return_index=True)[1]
-    differs = np.flatnonzero(panel.weight != panel.weight[first][panel.unit])
-    if len(differs):
-        unit = panel.unit[differs[0]]
-        raise IdentificationError(
-            f"the weight of unit {panel.units[unit]} changes from {panel.weight[first[unit]]:g} to "
-            f"{panel.weight[differs[0]]:g}; changes of units need one weight per unit. "
-            "Average it, or use unbalanced='records'."
-        )
 
 
 def _mass(

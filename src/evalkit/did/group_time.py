@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode
+from evalkit.core.adoption import Starts, plain
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.engines.cohorts import Cohorts, plain
+from evalkit.engines.cohorts import Cohorts
 from evalkit.engines.doubly_robust import Method, four_groups, two_period
 
 Control: TypeAlias = Literal["never", "not_yet"]
@@ -46,60 +47,35 @@ class Made:
     failed: tuple[str, ...] = ()
 
 
-class Staggered(Protocol):
-    """What a plan needs: adoption dates of the cohorts, ``inf`` last, and the periods."""
-
-    @property
-    def start(self) -> Vector: ...
-
-    @property
-    def clock(self) -> Vector: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Starts:
-    """Cohorts of a panel: dates ``(G,)``, the cohort of each unit ``(N,)``, periods ``(T,)``."""
-
-    start: Vector
-    code: Codes
-    clock: Vector
-
-    @classmethod
-    def of(cls, panel: Panel) -> Starts:
-        """The cohorts of a panel."""
-        code, start = encode(panel.cohort)
-        return cls(start, code, panel.clock)
-
-
 def plan(
-    cohorts: Staggered, control: Control, anticipation: int, base: Base
+    starts: Starts, control: Control, anticipation: int, base: Base
 ) -> tuple[list[Cell], list[str]]:
     """The comparisons to make, and in words those that cannot be made."""
-    clock, start = cohorts.clock, cohorts.start
+    clock, start, earliest = starts.clock, starts.start, starts.earliest
     cells, lost = [], []
-    for g in np.flatnonzero(np.isfinite(start)):
-        before = np.flatnonzero(clock + anticipation < start[g])
+    for g in map(int, np.flatnonzero(np.isfinite(start))):
+        before = np.flatnonzero(clock + anticipation < earliest[g])
         if not len(before):
-            lost.append(f"cohort {plain(start[g])} left out: no period before its treatment")
+            lost.append(f"cohort {starts.label(g)} left out: no period before its treatment")
             continue
         without = []
-        for t in range(len(clock)):
-            exposed = clock[t] + anticipation >= start[g]
+        for t in map(int, np.flatnonzero(starts.known(g))):
+            exposed = clock[t] + anticipation >= earliest[g]
             b = int(before[-1]) if exposed or base == "universal" else t - 1
             if b < 0 or b == t:
                 continue
             if control == "never":
                 against = np.flatnonzero(np.isinf(start))
             else:
-                against = np.flatnonzero(start > clock[max(t, b)] + anticipation)
+                against = np.flatnonzero(earliest > clock[max(t, b)] + anticipation)
                 against = against[against != g]
             if len(against):
-                cells.append(Cell(int(g), t, b, tuple(int(c) for c in against)))
+                cells.append(Cell(g, t, b, tuple(int(c) for c in against)))
             else:
                 without.append(plain(clock[t]))
         if without:
             lost.append(
-                f"cohort {plain(start[g])}: no untreated unit is left in {some(without, 20)}"
+                f"cohort {starts.label(g)}: no untreated unit is left in {some(without, 20)}"
             )
     return cells, lost
 
@@ -135,7 +111,7 @@ def from_changes(
     starts, n = Starts.of(panel), panel.n_units
     outcome = panel.wide()
     seen = ~np.isnan(outcome)
-    weight = panel.weight[np.unique(panel.unit, return_index=True)[1]]
+    weight = panel.unit_weight
     x = np.full((n, panel.n_periods, 1 + len(covariates)), np.nan)
     x[panel.unit, panel.time] = _design(panel, covariates)
     complete = bool(seen.all())
@@ -227,10 +203,23 @@ class CellWeights:
         return out
 
 
+def refuse_changing_weights(panel: Panel) -> None:
+    """Refuse weights that change within units, where changes of units are compared."""
+    first = panel.unit_weight[panel.unit]
+    differs = np.flatnonzero(panel.weight != first)
+    if len(differs):
+        at = differs[0]
+        raise IdentificationError(
+            f"the weight of unit {panel.units[panel.unit[at]]} changes from {first[at]:g} to "
+            f"{panel.weight[at]:g}; changes of units need one weight per unit. "
+            "Average it, or use callaway_santanna(..., unbalanced='records')."
+        )
+
+
 def _design(panel: Panel, covariates: Sequence[str]) -> Matrix:
     return np.column_stack([np.ones(len(panel.y)), *(panel.column(name) for name in covariates)])
 
 
 def _reason(starts: Starts, cells: Sequence[Cell], wrong: IdentificationError) -> str:
     periods = some((plain(starts.clock[cell.t]) for cell in cells), 20)
-    return f"cohort {plain(starts.start[cells[0].g])} in {periods} is not estimated: {wrong}"
+    return f"cohort {starts.label(cells[0].g)} in {periods} is not estimated: {wrong}"

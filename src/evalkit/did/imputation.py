@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evalkit.core.adoption import Starts, plain
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -14,7 +15,7 @@ from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.did.regression import TWO_WAY, fit_design
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, PathWeights, plain
+from evalkit.engines.cohorts import Cohorts, PathWeights
 from evalkit.engines.imputed import Sample, impute
 from evalkit.engines.placed import placed
 
@@ -85,14 +86,15 @@ def imputation(
     if minimum_controls < 1:
         raise OptionError(f"minimum_controls={minimum_controls} must be one or more")
     require_contrast(panel, never=False)
-    cohorts = None if covariates else Cohorts.of(panel)
+    starts, cohorts = Starts.of(panel), None if covariates else Cohorts.of(panel)
     if cohorts is None:
         sample = Sample.of_rows(panel, covariates, trends=trends)
     else:
         sample = Sample.of_cohorts(cohorts, trends=trends)
     fit = impute(sample, panel.clock, minimum_controls)
     index = Index(
-        ("cohort", "time"), tuple((plain(cell.cohort), plain(cell.time)) for cell in fit.cells)
+        ("cohort", "time"),
+        tuple((starts.label(cell.cohort), plain(panel.clock[cell.time])) for cell in fit.cells),
     )
     scores = fit.scores() if cohorts is None else fit.factored(cohorts)
     meta = Meta(
@@ -167,7 +169,7 @@ def imputation_pretrends(panel: Panel, *, leads: int, covariates: Sequence[str] 
     require_contrast(panel, never=False)
     rows = panel.treated == 0
     free = panel.where(rows)
-    event = free.clock[free.time] - free.cohort[free.unit]
+    event = free.event
     events = list(range(-leads, 0))
     unseen = [e for e in events if not (event == e).any()]
     if unseen:

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from evalkit.core.arrays import Flags, Groups, Labels, Vector, encode
+from evalkit.core.adoption import Starts, plain
+from evalkit.core.arrays import Flags, Groups, Labels, Vector
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -19,7 +20,6 @@ from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import plain
 from evalkit.engines.placed import placed
 
 
@@ -73,9 +73,10 @@ def sun_abraham(
     array([1., 2.])
     """
     require_contrast(panel)
-    event = panel.clock[panel.time] - panel.cohort[panel.unit]
-    start = panel.cohort[panel.unit]
-    missing = [plain(g) for g in _cohorts(panel) if not ((start == g) & (event == reference)).any()]
+    event, starts = panel.event, Starts.of(panel)
+    at_reference = np.unique(starts.code[panel.unit[event == reference]])
+    adopting = np.flatnonzero(np.isfinite(starts.start))
+    missing = [starts.label(g) for g in np.setdiff1d(adopting, at_reference)]
     if missing:
         raise IdentificationError(
             f"cohort {some(missing)} is never seen at event time {reference}; choose another "
@@ -146,15 +147,17 @@ def extended_two_way(
 def _identified(panel: Panel) -> tuple[Flags, list[str]]:
     """Rows of cohorts and periods that have an untreated observation, and what is left out."""
     notes = []
-    treated, start = panel.treated > 0, panel.cohort[panel.unit]
-    always = np.setdiff1d(start[treated], start[~treated])
+    starts, treated = Starts.of(panel), panel.treated > 0
+    code = starts.code[panel.unit]
+    always = np.setdiff1d(code[treated], code[~treated])
     if len(always):
-        notes.append(f"cohort {some(map(plain, always))} left out: no period before its treatment")
+        labels = some(map(starts.label, always))
+        notes.append(f"cohort {labels} left out: no period before its treatment")
     free = np.bincount(panel.time, ~treated, minlength=panel.n_periods) > 0
     if not free.all():
         lost = [plain(t) for t in panel.clock[~free]]
         notes.append(f"no untreated unit in {some(lost, 20)}: periods left out")
-    rows = ~np.isin(start, always) & free[panel.time]
+    rows = ~np.isin(code, always) & free[panel.time]
     if not (treated & rows).any():
         raise IdentificationError(f"no treated observation has a comparison: {some(notes)}")
     return rows, notes
@@ -168,14 +171,15 @@ def _saturated(
     covariates: Sequence[str],
     baseline: Sequence[str] = (),
 ) -> Estimate:
-    start = panel.cohort[panel.unit]
-    pairs = np.unique(np.stack([start[keep], panel.clock[panel.time[keep]]], axis=1), axis=0)
+    starts = Starts.of(panel)
+    code = starts.code[panel.unit]
+    pairs = np.unique(np.stack([code[keep], panel.time[keep]], axis=1), axis=0)
     dummies = np.stack(
-        [(keep & (start == g) & (panel.clock[panel.time] == t)).astype(float) for g, t in pairs],
-        axis=1,
+        [(keep & (code == g) & (panel.time == t)).astype(float) for g, t in pairs], axis=1
     )
-    index = Index(("cohort", "time"), tuple((plain(g), plain(t)) for g, t in pairs))
-    means = [_CohortMean(panel, panel.column(name)) for name in baseline]
+    keys = tuple((starts.label(g), plain(starts.clock[t])) for g, t in pairs)
+    index = Index(("cohort", "time"), keys)
+    means = [_CohortMean(panel, starts, panel.column(name)) for name in baseline]
     moderators = [dummies * mean.centred[panel.unit, None] for mean in means]
     names = [*index.keys, *((name, *key) for name in baseline for key in index.keys)]
     fit = fit_design(
@@ -189,47 +193,41 @@ def _saturated(
         by_time=baseline,
     )
     k = len(pairs)
-    out = replace(fit.take(list(range(k))), index=index, mass=_shares(panel, index))
+    shares = _shares(panel, starts.code[:, None] == pairs[:, 0], index)
+    out = replace(fit.take(list(range(k))), index=index, mass=shares)
     if not means:
         return out
     # The effect is taken at the cohort's mean covariate, which is itself estimated.
     psi = out.psi.copy()
     for at, mean in enumerate(means, start=1):
         slope = fit.theta[at * k : (at + 1) * k]
-        for column, g in enumerate(index.level("cohort")):
-            psi[:, column] += slope[column] * mean.contributions(float(g))
+        for column, g in enumerate(pairs[:, 0]):
+            psi[:, column] += slope[column] * mean.contributions(g)
     return replace(out, scores=Scores.dense(psi), origin=None, combination=None)
 
 
 class _CohortMean:
     """Mean of a unit covariate by cohort: each unit's deviation and contribution."""
 
-    def __init__(self, panel: Panel, value: Vector) -> None:
+    def __init__(self, panel: Panel, starts: Starts, value: Vector) -> None:
         first = np.unique(panel.unit, return_index=True)[1]
         if (value != value[first][panel.unit]).any():
             raise OptionError("a baseline covariate changes within units; it must be constant")
-        codes, labels = encode(panel.cohort)
-        groups = Groups(codes, len(labels))
+        self.code = starts.code
+        groups = Groups(self.code, len(starts.start))
         weight = panel.weight[first]
         mass = groups.sum(weight)
-        self.cohort = panel.cohort
-        self.centred = value[first] - (groups.sum(weight * value[first]) / mass)[codes]
-        self.share = weight / mass[codes]
+        self.centred = value[first] - (groups.sum(weight * value[first]) / mass)[self.code]
+        self.share = weight / mass[self.code]
 
-    def contributions(self, cohort: float) -> Vector:
+    def contributions(self, cohort: int) -> Vector:
         """Contributions ``(N,)`` to the mean of one cohort."""
-        out: Vector = self.share * self.centred * (self.cohort == cohort)
+        out: Vector = self.share * self.centred * (self.code == cohort)
         return out
 
 
-def _shares(panel: Panel, index: Index) -> Estimate:
-    """Share of units in the cohort of each coordinate, with its contributions."""
-    weight = panel.weight[np.unique(panel.unit, return_index=True)[1]]
-    share = weight / weight.sum()
-    psi = np.stack([share * (panel.cohort == g) for g in index.level("cohort")], axis=1)
+def _shares(panel: Panel, member: Flags, index: Index) -> Estimate:
+    """Share of units in the cohort of each coordinate ``(N, k)``, with its contributions."""
+    psi = (panel.unit_weight / panel.unit_weight.sum())[:, None] * member
     meta = Meta("share of the cohort", "counts", panel.outcome, len(panel.y), panel.provenance)
     return Estimate(psi.sum(axis=0), Scores.dense(psi), panel.units, panel.cluster, index, meta)
-
-
-def _cohorts(panel: Panel) -> Vector:
-    return np.unique(panel.cohort[np.isfinite(panel.cohort)])

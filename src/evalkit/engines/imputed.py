@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Codes, Groups, Labels, Matrix, Vector, cross
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.engines.cohorts import Cohorts, plain
+from evalkit.engines.cohorts import Cohorts
 from evalkit.engines.extension import Effects, Extension
 from evalkit.engines.regress import refuse_singular
 
@@ -30,7 +31,7 @@ class Sample:
     ----------
     y, start, weight : Vector (n,)
         Outcome, adoption date of the row's unit, weight.
-    unit, period : Groups
+    unit, period, cohort : Groups
     count : Codes (n,)
         Units behind the row.
     x : Matrix (n, p)
@@ -42,6 +43,7 @@ class Sample:
     y: Vector
     unit: Groups
     period: Groups
+    cohort: Groups
     start: Vector
     weight: Vector
     count: Codes
@@ -57,12 +59,13 @@ class Sample:
                 f"unit trends of {panel.n_units} units: at most {MOST} on a panel that is "
                 "unbalanced or has covariates or changing weights. Balance it, without covariates."
             )
-        unit = Groups(panel.unit, panel.n_units)
+        unit, starts = Groups(panel.unit, panel.n_units), Starts.of(panel)
         columns = [panel.column(name)[:, None] for name in covariates]
         return cls(
             panel.y,
             unit,
             Groups(panel.time, panel.n_periods),
+            Groups(starts.code[panel.unit], len(starts.start)),
             panel.cohort[panel.unit],
             panel.weight,
             np.ones(len(panel.y), np.intp),
@@ -81,6 +84,7 @@ class Sample:
             cohorts.mean.ravel(),
             unit,
             period,
+            unit,
             cohorts.start[unit.codes],
             cohorts.mass[unit.codes],
             np.bincount(cohorts.code, minlength=size)[unit.codes],
@@ -106,10 +110,10 @@ def _slopes(unit: Groups, clock: Vector, wanted: bool) -> Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Cohort, period and treated rows of one average."""
+    """Cohort and period (positions) and treated rows of one average."""
 
-    cohort: float
-    time: float
+    cohort: int
+    time: int
     rows: Codes
 
 
@@ -185,7 +189,7 @@ def impute(sample: Sample, clock: Vector, minimum: int) -> Imputed:
     free = Groups(sample.period.codes[known], len(clock)).sum(sample.count[known].astype(float))
     cells, lost = _cells(sample, clock, free, minimum)
     adjoint, kept = _reached(sample, model, cells)
-    gone = sorted({plain(cell.time) for cell, ok in zip(cells, kept, strict=True) if not ok})
+    gone = sorted({plain(clock[c.time]) for c, ok in zip(cells, kept, strict=True) if not ok})
     if gone:
         lost.append(f"the untreated do not identify {some(gone, 20)}: cells left out")
     if not kept.any():
@@ -196,9 +200,7 @@ def impute(sample: Sample, clock: Vector, minimum: int) -> Imputed:
     theta = np.array([sample.share(cell.rows) @ rest[cell.rows] for cell in cells])
     for value, cell in zip(theta, cells, strict=True):
         rest[cell.rows] -= value
-    counts = [
-        (sample.count[cell.rows].sum(), free[np.searchsorted(clock, cell.time)]) for cell in cells
-    ]
+    counts = [(sample.count[cell.rows].sum(), free[cell.time]) for cell in cells]
     return Imputed(
         sample,
         model,
@@ -233,9 +235,10 @@ def _cells(
         lost.append(f"{what} in {some(few, 20)}: cells left out")
     usable = treated & (seen >= least)[unit] & (free >= minimum)[period]
     at = np.flatnonzero(usable)
-    pairs = Groups.of(cross([np.searchsorted(clock, sample.start[at]), period[at]]))
+    cohort = sample.cohort.codes
+    pairs = Groups.of(cross([cohort[at], period[at]]))
     cells = [
-        Cell(float(sample.start[rows[0]]), float(clock[period[rows[0]]]), rows)
+        Cell(int(cohort[rows[0]]), int(period[rows[0]]), rows)
         for rows in (at[group] for group in pairs.rows() if len(group))
     ]
     return cells, lost

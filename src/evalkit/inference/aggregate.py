@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.core.adoption import event_time
 from evalkit.core.arrays import Matrix, Vector
 from evalkit.core.errors import OptionError, some
 from evalkit.core.estimate import Estimate
@@ -90,8 +91,8 @@ def aggregate(
 
 
 def _after(estimate: Estimate) -> Estimate:
-    cohort, time = estimate.index.level("cohort"), estimate.index.level("time")
-    keys = {key for key, g, t in zip(estimate.index.keys, cohort, time, strict=True) if t >= g}
+    events = _level(estimate, "event", staggered=True)
+    keys = {key for key, e in zip(estimate.index.keys, events, strict=True) if e >= 0}
     if not keys:
         raise OptionError("every coordinate lies before adoption; there is no effect to average")
     if len(keys) == len(estimate):
@@ -115,8 +116,7 @@ def _estimated(estimate: Estimate) -> Estimate:
 
 def _level(estimate: Estimate, level: str, staggered: bool) -> tuple[Any, ...]:
     if level == "event" and staggered:
-        pairs = zip(estimate.index.level("time"), estimate.index.level("cohort"), strict=True)
-        return tuple(t - g for t, g in pairs)
+        return tuple(map(event_time, estimate.index.level("cohort"), estimate.index.level("time")))
     return estimate.index.level(level)
 
 

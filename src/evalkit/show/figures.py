@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from evalkit.core.adoption import Window
 from evalkit.core.door import as_number
-from evalkit.core.errors import OptionError
+from evalkit.core.errors import OptionError, some
 from evalkit.core.provenance import Provenance, combine
 from evalkit.inference.infer import Inference
 from evalkit.show import register, style
@@ -337,7 +338,7 @@ def synthetic_weights(
     *,
     title: str,
     ylabel: str,
-    cohort: float | None = None,
+    cohort: int | float | Window | None = None,
     top: int = 12,
 ) -> Drawing:
     """Draw a cohort beside its weighted controls, with both kinds of weights.
@@ -349,7 +350,7 @@ def synthetic_weights(
 
     cohorts = [c.cohort for c in weights.comparisons]
     if cohort is not None and cohort not in cohorts:
-        raise OptionError(f"no cohort {cohort:g}; the weights have {cohorts}")
+        raise OptionError(f"no cohort {cohort}; the weights have {some(cohorts)}")
     mine = weights.comparisons[0 if cohort is None else cohorts.index(cohort)]
     frames = (weights.paths(), weights.times(), weights.units())
     path, time, unit = (frame[frame["cohort"] == mine.cohort] for frame in frames)
