@@ -26,9 +26,9 @@ class Case:
 
     ``panels`` names recipes of ``panels.py``. ``absorbs`` says whether effects of units and of
     periods cancel. ``degree`` is the power of c by which theta grows when the outcome is multiplied
-    by c (one number, or one per coordinate). ``block`` gives rows to which c is added and what
-    that does to theta: ``(panel, estimate) -> (direction (n,), shift (k,))``; None if the law has
-    no such form. ``towns`` is how many make leverage small enough for the jackknife; ``exact`` is
+    by c: one number, one per coordinate, or None if it grows by no power. ``block`` gives rows to
+    which c is added and what that does to theta: ``(panel, estimate) -> (direction (n,),
+    shift (k,))``; None if the law has no such form. ``towns`` is how many make leverage small enough for the jackknife; ``exact`` is
     False where psi takes estimated weights as given, and the jackknife does not; ``copies`` is
     False where a published tuning parameter counts units. ``linear`` says
     that ``weights.T @ y == theta``; ``design``, that CR2 and CR3 exist.
@@ -40,7 +40,7 @@ class Case:
     absorbs: tuple[str, ...] = BOTH
     linear: bool = True
     design: bool = True
-    degree: float | tuple[float, ...] = 1.0
+    degree: float | tuple[float, ...] | None = 1.0
     block: Callable[[Panel, Estimate], tuple[Any, Any]] | None = None
     towns: int = 120
     exact: bool = True
@@ -136,6 +136,11 @@ def _triple(panel: Panel, **options: Any) -> Estimate:
     return ek.did.triple_difference(panel, eligible="seat", **options)
 
 
+def _share(panel: Panel) -> Estimate:
+    """Outcomes of about fifty as if they were percentages."""
+    return ek.did.extended_two_way(panel.with_outcome(panel.y / 100), family="logit")
+
+
 def _curve(panel: Panel) -> Estimate:
     dose = np.where(np.isfinite(panel.cohort), 0.5 + np.arctan(panel.dose) / np.pi, 0.0)
     return ek.did.dose_curve(replace(panel, dose=dose), start=START, at=[0.3, 0.5], degree=1)
@@ -190,6 +195,13 @@ CASES = [
          design=False, block=staged),
     Case("Sun-Abraham", lambda p: ek.did.sun_abraham(p), DATED, block=staged),
     Case("extended two-way", lambda p: ek.did.extended_two_way(p), DATED, block=staged),
+    Case("extended two-way, Poisson", lambda p: ek.did.extended_two_way(p, family="poisson"), DATED,
+         (), linear=False, design=False, block=staged),
+    Case("extended two-way, Poisson, covariates",
+         lambda p: ek.did.extended_two_way(p, family="poisson", baseline=["base"]), VARIANT, (),
+         linear=False, design=False, block=staged),
+    Case("extended two-way, logit", _share, DATED, (), linear=False, design=False, degree=None,
+         block=lambda p, e: (p.treated, staged(p, e)[1] / 100)),
     Case("imputation pre-trends", lambda p: ek.did.imputation_pretrends(p, leads=1), DATED,
          block=nothing_before),
     Case("Callaway-Sant'Anna, seen in every period",

@@ -7,20 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Flags, Groups, Labels, Vector
-from evalkit.core.errors import IdentificationError, OptionError, some
+from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.did.nonlinear import partial_effects
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 from evalkit.did.two_way import require_contrast
+from evalkit.engines import quasi
 from evalkit.engines.placed import placed
+
+Family: TypeAlias = Literal["linear", "poisson", "logit"]
 
 
 def sun_abraham(
@@ -89,7 +94,11 @@ def sun_abraham(
 
 
 def extended_two_way(
-    panel: Panel, *, baseline: Sequence[str] = (), absorb: Absorb = TWO_WAY
+    panel: Panel,
+    *,
+    family: Family = "linear",
+    baseline: Sequence[str] = (),
+    absorb: Absorb = TWO_WAY,
 ) -> Estimate:
     r"""Extended two-way fixed effects: one coefficient per treated cohort and period.
 
@@ -98,22 +107,35 @@ def extended_two_way(
     covariates), no anticipation.
     **Estimator.** :math:`Y_{it}=\alpha_i+\lambda_t+\sum_g\sum_{t\ge g}\tau_{gt}D_{gt}
     +\sum_t x_i'\beta_t+\sum_{gt}D_{gt}(x_i-\bar x_g)'\rho_{gt}+\varepsilon_{it}`.
-    Without covariates it equals :func:`imputation` on balanced panels.
+    Without covariates it equals :func:`imputation` on balanced panels. For counts and shares,
+    :math:`E[Y_{it}(\infty)]=G(z_{it}'\beta)` with :math:`z'\beta=\beta_g+\lambda_t
+    +x_i'(\beta^x_g+\lambda^x_t)`, G the exponential or the logistic, cohorts in place of units; and
+    :math:`\hat\tau_{gt}` the mean of :math:`\hat\tau_{it}=Y_{it}-G(z_{it}'\hat\beta)` in the cell.
+    Parallel trends then hold in :math:`z'\beta`, that is in growth rates or log odds.
     **Contribution.** That of :func:`regression`, plus :math:`\hat\rho_{gt}` times that of
-    :math:`\bar x_g`.
-    **Reference.** Wooldridge (2025), Empirical Economics; section 6.
-    **Checked against.** R etwfe (printed digits), see ``tests/test_goldens_did.py``.
+    :math:`\bar x_g`. For counts and shares
+    :math:`w_{it}(\hat\tau_{it}-\hat\tau_{gt})/W_{gt}` in the cell, less :math:`a_{gt}'H^{-1}\sum_tw_{it}z_{it}(Y_{it}-G_{it})` over untreated rows, with
+    :math:`a_{gt}` the mean of :math:`G'z` in the cell and :math:`H=\sum wG'zz'`.
+    **Reference.** Wooldridge (2025), Empirical Economics; section 6. For counts and shares
+    Wooldridge (2023), Econometrics Journal 26(3).
+    **Checked against.** R etwfe (printed digits), see ``tests/test_goldens_did.py``; for counts and
+    shares diff-diff 3.13 and moderndid 0.4.1 (1e-7) and the saturated statsmodels GLM (1e-8), see
+    ``tests/test_nonlinear.py``.
     **Fails when.** A period has no untreated unit, or a cohort no untreated period: they are left
-    out and named.
+    out and named. A cohort or period whose untreated outcomes are all at a bound has no mean in a
+    Poisson or logit model: its cells are NaN, with the reason in the notes.
 
     Parameters
     ----------
     panel : Panel
         With adoption dates.
+    family : {"linear", "poisson", "logit"}
+        Model of the untreated mean: Poisson for counts and other outcomes of zero or more, logit
+        for outcomes from zero to one, such as pass rates. Neither needs the distribution.
     baseline : sequence of str
         Covariates constant within units.
     absorb
-        As in :func:`two_way`.
+        As in :func:`two_way`, for the linear model.
 
     Returns
     -------
@@ -135,13 +157,42 @@ def extended_two_way(
     >>> ek.did.extended_two_way(panel).theta.round(12)
     array([1.5])
     """
+    check_option("family", family, get_args(Family))
+    if family != "linear" and tuple(absorb) != TWO_WAY:
+        raise OptionError(
+            f"family={family!r} has cohort and period effects; absorb= belongs to family='linear'"
+        )
     require_contrast(panel, never=False)
     rows, notes = _identified(panel)
     inner = panel if rows.all() else panel.where(rows)
-    treated = inner.treated > 0
-    out = _saturated(inner, treated, "extended two-way fixed effects", absorb, (), baseline)
+    if family == "linear":
+        treated, name = inner.treated > 0, "extended two-way fixed effects"
+        out = _saturated(inner, treated, name, absorb, (), baseline)
+    else:
+        out = _nonlinear(inner, family, baseline)
     out = replace(out, meta=replace(out.meta, notes=(*out.meta.notes, *notes)))
     return placed(out, rows)
+
+
+def _nonlinear(panel: Panel, family: quasi.Family, baseline: Sequence[str]) -> Estimate:
+    starts = Starts.of(panel)
+    for name in baseline:
+        _CohortMean(panel, starts, panel.column(name))
+    made = partial_effects(panel, starts, family=family, baseline=baseline)
+    keys = tuple((starts.label(g), plain(starts.clock[t])) for g, t in made.pairs)
+    index = Index(("cohort", "time"), keys)
+    name = {"poisson": "Poisson", "logit": "logit"}[family]
+    meta = Meta(
+        "ATT(g, t)",
+        f"extended two-way effects ({name} quasi-likelihood)",
+        panel.outcome,
+        len(panel.y),
+        panel.provenance,
+        (*panel.ledger, *made.lost),
+    )
+    shares = _shares(panel, starts.code[:, None] == made.pairs[:, 0], index)
+    scores = Scores.dense(made.psi)
+    return Estimate(made.theta, scores, panel.units, panel.cluster, index, meta, mass=shares)
 
 
 def _identified(panel: Panel) -> tuple[Flags, list[str]]:
