@@ -28,10 +28,10 @@ class Case:
     periods cancel. ``degree`` is the power of c by which theta grows when the outcome is multiplied
     by c: one number, one per coordinate, or None if it grows by no power. ``block`` gives rows to
     which c is added and what that does to theta: ``(panel, estimate) -> (direction (n,),
-    shift (k,))``; None if the law has no such form. ``towns`` is how many make leverage small enough for the jackknife; ``exact`` is
-    False where psi takes estimated weights as given, and the jackknife does not; ``copies`` is
-    False where a published tuning parameter counts units. ``linear`` says
-    that ``weights.T @ y == theta``; ``design``, that CR2 and CR3 exist.
+    shift (k,))``; None if the law has no such form. ``towns`` is how many make leverage small
+    enough for the jackknife; ``exact`` is False where psi takes estimated weights as given, and the
+    jackknife does not; ``copies`` is False where a published tuning parameter counts units.
+    ``linear`` says that ``weights.T @ y == theta``; ``design``, that CR2 and CR3 exist.
     """
 
     name: str
@@ -179,6 +179,10 @@ CASES = [
     Case("Callaway-Sant'Anna, doubly robust",
          lambda p: ek.did.callaway_santanna(p, covariates=["base"]), STEADY, linear=False,
          design=False, block=staged),
+    Case("Callaway-Sant'Anna, improved",
+         lambda p: ek.did.callaway_santanna(p, covariates=["base"], method="dr_improved"),
+         ("balanced", "clustered", "unbalanced", "windows"), linear=False, design=False,
+         block=staged),
     Case("Callaway-Sant'Anna, regression",
          lambda p: ek.did.callaway_santanna(p, covariates=["z"], method="reg"), STEADY,
          linear=False, design=False, block=staged),

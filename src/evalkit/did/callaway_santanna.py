@@ -57,9 +57,11 @@ def callaway_santanna(
     **Contribution.** Deviations of a unit's change from its group's, over the group's weight; with
     covariates also what the unit does to the fitted propensity and regression.
     **Reference.** Callaway and Sant'Anna (2021), Journal of Econometrics 225(2), eqs. 2.2-2.6,
-    4.1; Sant'Anna and Zhao (2020), Journal of Econometrics 219(1).
+    4.1; Sant'Anna and Zhao (2020), Journal of Econometrics 219(1), section 3.2 for the improved
+    version, and Graham, Pinto and Egel (2012) for its propensity.
     **Checked against.** R did 2.5.1 (printed digits) and moderndid 0.4.1 (1e-10), see
-    ``tests/test_goldens_did.py``.
+    ``tests/test_goldens_did.py``; improved, moderndid's ``drdid_imp_panel`` and
+    ``drdid_imp_local_rc`` (2e-9, where its propensity stops).
     **Fails when.** No untreated comparison is left: the periods lost are named in the notes. A cell
     that its data cannot answer (singular covariates, no overlap, nobody seen) is NaN, with the
     reason in the notes; averages leave it out and say so.
@@ -71,8 +73,9 @@ def callaway_santanna(
         With adoption dates; weights constant within units, unless rows are records.
     control : {"never", "not_yet"}
         Compare with the never-treated, or with all units not yet treated.
-    method : {"dr", "ipw", "reg"}
-        How covariates enter; without covariates the three agree.
+    method : {"dr", "dr_improved", "ipw", "reg"}
+        How covariates enter; without covariates all agree. Doubly robust needs the regression or
+        the propensity to be right; improved, its interval is right too if only one of them is.
     covariates : sequence of str
         Unit covariates, taken in the base period of each comparison.
     anticipation : int

@@ -114,7 +114,8 @@ def extended_two_way(
     Parallel trends then hold in :math:`z'\beta`, that is in growth rates or log odds.
     **Contribution.** That of :func:`regression`, plus :math:`\hat\rho_{gt}` times that of
     :math:`\bar x_g`. For counts and shares
-    :math:`w_{it}(\hat\tau_{it}-\hat\tau_{gt})/W_{gt}` in the cell, less :math:`a_{gt}'H^{-1}\sum_tw_{it}z_{it}(Y_{it}-G_{it})` over untreated rows, with
+    :math:`w_{it}(\hat\tau_{it}-\hat\tau_{gt})/W_{gt}` in the cell, less
+    :math:`a_{gt}'H^{-1}\sum_tw_{it}z_{it}(Y_{it}-G_{it})` over untreated rows, with
     :math:`a_{gt}` the mean of :math:`G'z` in the cell and :math:`H=\sum wG'zz'`.
     **Reference.** Wooldridge (2025), Empirical Economics; section 6. For counts and shares
     Wooldridge (2023), Econometrics Journal 26(3).
