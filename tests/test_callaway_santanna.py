@@ -15,6 +15,7 @@ from evalkit.core.errors import IdentificationError, OptionError, PanelError
 from evalkit.did.group_time import from_changes, from_paths, from_records, plan
 from evalkit.engines.cohorts import Cohorts
 from golden_moderndid import FILE, IMPROVED, two_periods
+from golden_nonlinear import frame as nonlinear_frame
 from panels import Recipe
 
 TWIN = 1e-10  # the same arithmetic in another order
@@ -266,6 +267,37 @@ def test_improved_estimates_ignore_trends_that_are_linear_in_the_covariates():
     )
     np.testing.assert_allclose(other.theta, plain.theta, atol=SOLVED)
     np.testing.assert_allclose(other.psi, plain.psi, atol=SOLVED)
+
+
+# moderndid 0.4.1, att_gt(est_method="reg", xformla="~ z") on the panel below, printed digits.
+UNIVERSAL = {(3, 1): 0.22907807, (5, 1): 0.01074372, (5, 2): -1.00657024, (5, 3): -0.15418943}
+
+
+def test_covariates_may_come_from_the_earlier_period_as_in_r_did():
+    frame = nonlinear_frame().assign(start=lambda d: d["start"].astype(float).replace(0, np.nan))
+    frame["z"] = (
+        frame["x"] * frame["t"]
+        + (frame["id"] * 7 % 11) / 11 * frame["t"] ** 2 / 5
+        + ((frame["id"] * frame["t"]) % 5) / 5
+    )
+    frame["y"] = frame["count"] + frame["z"]
+    panel = ek.Panel.from_frame(frame, outcome="y", unit="id", time="t", cohort="start",
+                                covariates=["z"], provenance="synthetic")  # fmt: skip
+    options = {"covariates": ["z"], "method": "reg"}
+    earlier, base = (
+        ek.did.callaway_santanna(panel, base="universal", covariates_from=source, **options)
+        for source in ("earlier", "base")
+    )
+    for (g, t), wanted in UNIVERSAL.items():
+        assert abs(earlier.select(cohort=g, time=t).theta[0] - wanted) < 1e-8
+        assert abs(base.select(cohort=g, time=t).theta[0] - wanted) > 1e-3
+    late = base.select(time=[5, 6])
+    np.testing.assert_allclose(earlier.select(time=[5, 6]).theta, late.theta, atol=TWIN)
+    one, two = (
+        ek.did.callaway_santanna(panel, covariates_from=source, **options)
+        for source in ("earlier", "base")
+    )
+    np.testing.assert_array_equal(one.theta, two.theta)  # a varying base is the earlier period
 
 
 # --- Contributions ----------------------------------------------------------------------------

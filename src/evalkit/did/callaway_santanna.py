@@ -22,6 +22,7 @@ from evalkit.did.group_time import (
     CellWeights,
     Control,
     Made,
+    Source,
     from_changes,
     from_paths,
     from_records,
@@ -42,6 +43,7 @@ def callaway_santanna(
     control: Control = "never",
     method: Method = "dr",
     covariates: Sequence[str] = (),
+    covariates_from: Source = "base",
     anticipation: int = 0,
     base: Base = "varying",
     unbalanced: Unbalanced = "pairwise",
@@ -77,7 +79,10 @@ def callaway_santanna(
         How covariates enter; without covariates all agree. Doubly robust needs the regression or
         the propensity to be right; improved, its interval is right too if only one of them is.
     covariates : sequence of str
-        Unit covariates, taken in the base period of each comparison.
+        Unit covariates; a record of a cross-section has its own.
+    covariates_from : {"base", "earlier"}
+        Take them in the base period of each comparison, or in the earlier of its two periods (as R
+        did): not the same before adoption with a universal base, if covariates change.
     anticipation : int
         Periods before adoption in which an effect may already show.
     base : {"varying", "universal"}
@@ -112,6 +117,7 @@ def callaway_santanna(
     check_option("control", control, get_args(Control))
     check_option("method", method, get_args(Method))
     check_option("base", base, get_args(Base))
+    check_option("covariates_from", covariates_from, get_args(Source))
     check_option("unbalanced", unbalanced, get_args(Unbalanced))
     if anticipation < 0:
         raise OptionError(f"anticipation={anticipation} must not be negative")
@@ -122,6 +128,7 @@ def callaway_santanna(
             control=control,
             method=method,
             covariates=covariates,
+            covariates_from=covariates_from,
             anticipation=anticipation,
             base=base,
         )
@@ -132,7 +139,7 @@ def callaway_santanna(
     if not cells:
         raise IdentificationError(f"no cohort has a comparison left: {some(lost)}")
     cohorts = None if unbalanced == "records" else Cohorts.of(panel)
-    made = _make(panel, cohorts, cells, covariates, method, unbalanced)
+    made = _make(panel, cohorts, cells, covariates, covariates_from, method, unbalanced)
     if np.isnan(made.theta).all():
         raise IdentificationError("; ".join(reason.rstrip(".") for reason in made.failed))
     index = Index(
@@ -170,6 +177,7 @@ def _make(
     cohorts: Cohorts | None,
     cells: list[Cell],
     covariates: Sequence[str],
+    source: Source,
     method: Method,
     unbalanced: Unbalanced,
 ) -> Made:
@@ -182,7 +190,7 @@ def _make(
             "every unit is seen once, so that no change can be taken; use unbalanced='records'"
         )
     refuse_changing_weights(panel)
-    return from_changes(panel, cells, covariates, method)
+    return from_changes(panel, cells, covariates, method, source)
 
 
 def _name(

@@ -22,6 +22,7 @@ from evalkit.engines.doubly_robust import Method, four_groups, two_period
 
 Control: TypeAlias = Literal["never", "not_yet"]
 Base: TypeAlias = Literal["varying", "universal"]
+Source: TypeAlias = Literal["base", "earlier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +103,13 @@ def from_paths(cohorts: Cohorts, cells: Sequence[Cell]) -> Made:
 
 
 def from_changes(
-    panel: Panel, cells: Sequence[Cell], covariates: Sequence[str], method: Method
+    panel: Panel,
+    cells: Sequence[Cell],
+    covariates: Sequence[str],
+    method: Method,
+    source: Source = "base",
 ) -> Made:
-    """Cells from changes of the units seen in both periods, with covariates of the base period.
+    """Cells from changes of the units seen in both periods, with covariates of one of them.
 
     On a complete panel, cells that share treated, controls and covariates are estimated together.
     """
@@ -118,13 +123,15 @@ def from_changes(
     fixed = complete and bool((x == x[:, :1]).all())
     batches: dict[tuple[object, ...], list[int]] = {}
     for k, cell in enumerate(cells):
-        own = (-1 if fixed else cell.base) if complete else k
+        at = cell.base if source == "base" else min(cell.base, cell.t)
+        own = (-1 if fixed else at) if complete else k
         batches.setdefault((cell.g, cell.controls, own), []).append(k)
     theta, psi = np.full(len(cells), np.nan), np.zeros((n, len(cells)))
     counts, failed = np.zeros((len(cells), 2), np.intp), []
     for ks in batches.values():
         g, b, against = cells[ks[0]].g, [cells[k].base for k in ks], cells[ks[0]].controls
         t = [cells[k].t for k in ks]
+        at = b[0] if source == "base" else min(b[0], t[0])
         both = seen[:, t[0]] & seen[:, b[0]]
         units = np.flatnonzero(np.isin(starts.code, [g, *against]) & both)
         treated = (starts.code[units] == g).astype(float)
@@ -133,7 +140,7 @@ def from_changes(
             theta[ks], part = two_period(
                 outcome[units][:, t] - outcome[units][:, b],
                 treated,
-                x[units, b[0]],
+                x[units, at],
                 weight[units],
                 method=method if covariates else "reg",
                 names=["the intercept", *covariates],
