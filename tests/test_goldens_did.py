@@ -378,6 +378,16 @@ def test_imputation_is_that_of_didimputation_and_did2s():
         agrees(error, text)
 
 
+def test_with_sampled_treated_units_imputation_has_the_errors_of_did2s():
+    """Static error of did2s 1.2.1; by event those of diff-diff 3.13.0 TwoStageDiD, cut to eight."""
+    estimate = ek.did.imputation(panel(), treated="sampled")
+    agrees(ek.infer(ek.aggregate(estimate), vcov="CR0").std_error[0], ".01347841")
+    event = ek.infer(ek.aggregate(estimate, by="event"), vcov="CR0")
+    wanted = (".01364307", ".01896384", ".03534197", ".03376585")
+    for error, text in zip(event.std_error, wanted, strict=True):
+        agrees(error, text)
+
+
 def test_extended_two_way_effects_are_those_of_etwfe():
     """etwfe takes the cohort means of the covariate as given; our contributions do not, so its
     errors are those of the same regression written out."""

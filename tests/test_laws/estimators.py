@@ -59,6 +59,11 @@ def staged(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     return panel.treated, np.array([float(event_time(*key) >= 0) for key in estimate.index.keys])
 
 
+def constant(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to treated rows moves the constant of a projection by c and no slope."""
+    return panel.treated, np.array([float(key[0] == "constant") for key in estimate.index.keys])
+
+
 def every_pair(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     """c added to treated rows moves every comparison by c: its control does not change."""
     return panel.treated, np.ones(len(estimate))
@@ -197,6 +202,9 @@ CASES = [
          design=False, block=staged),
     Case("imputation with unit trends", lambda p: ek.did.imputation(p, trends=True),
          design=False, block=staged),
+    Case("imputation, projected",
+         lambda p: ek.did.imputation(p, project=["base", "seat"]), DATED, design=False,
+         block=constant, towns=240),
     Case("Sun-Abraham", lambda p: ek.did.sun_abraham(p), DATED, block=staged),
     Case("extended two-way", lambda p: ek.did.extended_two_way(p), DATED, block=staged),
     Case("extended two-way, Poisson", lambda p: ek.did.extended_two_way(p, family="poisson"), DATED,

@@ -34,6 +34,8 @@ class Sample:
     unit, period, cohort : Groups
     count : Codes (n,)
         Units behind the row.
+    labels : sequence of str
+        Names of the units, or of the cohorts.
     x : Matrix (n, p)
         Covariates, named by ``names``, then unit trends.
     trends : bool
@@ -47,6 +49,7 @@ class Sample:
     start: Vector
     weight: Vector
     count: Codes
+    labels: Sequence[str]
     x: Matrix
     names: tuple[str, ...]
     trends: bool
@@ -69,13 +72,14 @@ class Sample:
             panel.cohort[panel.unit],
             panel.weight,
             np.ones(len(panel.y), np.intp),
+            [str(unit) for unit in panel.units],
             np.hstack([*columns, _slopes(unit, panel.clock[panel.time], trends)]),
             tuple(covariates),
             trends,
         )
 
     @classmethod
-    def of_cohorts(cls, cohorts: Cohorts, *, trends: bool) -> Sample:
+    def of_cohorts(cls, cohorts: Cohorts, starts: Starts, *, trends: bool) -> Sample:
         """The mean paths of a balanced panel: same weights, same fit, G x T rows."""
         size, periods = cohorts.mean.shape
         unit = Groups(np.repeat(np.arange(size), periods), size)
@@ -88,6 +92,7 @@ class Sample:
             cohorts.start[unit.codes],
             cohorts.mass[unit.codes],
             np.bincount(cohorts.code, minlength=size)[unit.codes],
+            [f"cohort {starts.label(g)}" for g in range(size)],
             _slopes(unit, cohorts.clock[period.codes], trends),
             (),
             trends,
@@ -159,6 +164,36 @@ class Imputed:
         """Row weights of all cells ``(n, K)``."""
         return np.stack([self.weight(k) for k in range(len(self.cells))], axis=1)
 
+    def project(self, names: Sequence[str], x: Matrix) -> Projected:
+        r"""Least squares of the effects on ``x`` ``(n, q)``, of which treated rows count.
+
+        :math:`\hat\beta=(X'WX)^{-1}X'W\hat\tau`; contributions are those of the untreated fit and
+        of the residuals :math:`\hat\tau_{it}-x_{it}'\hat\beta`.
+
+        Raises
+        ------
+        IdentificationError
+            Naming the columns that are collinear among the treated.
+        """
+        rows = np.concatenate([cell.rows for cell in self.cells])
+        effect = np.concatenate(
+            [
+                self.rest[cell.rows] + value
+                for cell, value in zip(self.cells, self.theta, strict=True)
+            ]
+        )
+        weight, known = self.sample.weight[rows], self.model.known
+        refuse_singular(x[rows], x[rows], weight, names)
+        share = (x[rows] * weight[:, None]) @ np.linalg.inv((x[rows] * weight[:, None]).T @ x[rows])
+        beta: Vector = share.T @ effect
+        v = np.zeros((len(self.sample.y), len(beta)))
+        adjoint = self.model.solve(self.model.sums(rows, share))
+        v[known] = -self.sample.weight[known, None] * self.model.at(adjoint, known)
+        v[rows] = share
+        rest = self.rest.copy()
+        rest[rows] = effect - x[rows] @ beta
+        return Projected(beta, v, self.sample.unit.sum(v * rest[:, None]))
+
     def scores(self) -> Scores:
         """Contributions from observations, one cell at a time; cost n x cells, memory N x cells."""
         unit = self.sample.unit
@@ -170,6 +205,20 @@ class Imputed:
         v = self.weights().reshape(*cohorts.mean.shape, -1) / cohorts.mass[:, None, None]
         rest = np.einsum("ct,ctk->ck", self.rest.reshape(cohorts.mean.shape), v)
         return Scores(cohorts.rows, np.concatenate([v, rest[:, None]], axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """Coefficients ``(q,)`` of effects on characteristics, their row weights ``(n, q)`` and
+    contributions ``(N, q)``."""
+
+    beta: Vector
+    lin: Matrix
+    psi: Matrix
+
+    def weights(self) -> Matrix:
+        """Row weights."""
+        return self.lin
 
 
 def impute(sample: Sample, clock: Vector, minimum: int) -> Imputed:
@@ -225,9 +274,10 @@ def _cells(
     short = np.flatnonzero(treated & (seen < least)[unit])
     if len(short):
         first = short[np.unique(unit[short], return_index=True)[1]]
+        named = some(sample.labels[u] for u in unit[first])
         lost.append(
-            f"{sample.count[first].sum()} units not imputed: fewer than {least} untreated "
-            f"observation{'s' if least > 1 else ''} of their own"
+            f"{sample.count[first].sum()} units not imputed ({named}): fewer than {least} "
+            f"untreated observation{'s' if least > 1 else ''} of their own"
         )
     few = [plain(clock[t]) for t in np.unique(period[treated]) if free[t] < minimum]
     if few:
