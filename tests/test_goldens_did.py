@@ -222,6 +222,20 @@ def test_late_event_times_are_single_cells_with_their_errors():
     agree(late, "-.137259 (.036436) -.100811 (.034359)")
 
 
+@pytest.mark.parametrize(
+    ("control", "last", "printed"),
+    [
+        ("never", 1, "-0.00656415 (0.01425536) -0.05095737 (0.01689348)"),
+        ("never", 2, "-0.01050325 (0.02325104) -0.07042316 (0.03098477) -0.13725874 (0.03643566)"),
+        ("not_yet", 1, "-0.00335020 (0.01333392) -0.05358935 (0.01694639)"),
+    ],
+)
+def test_balanced_event_times_are_those_of_moderndid(control, last, printed):
+    """aggte(type="dynamic", balance_e=last) of moderndid 0.4.1, cut to eight digits."""
+    estimate = cells(control, (), "dr")
+    agree(ek.aggregate(estimate, by="event", horizons=range(last + 1)), printed)
+
+
 def test_effects_by_cohort_and_errors_by_year_are_those_of_r_did():
     estimate = cells("never", (), "dr")
     by_cohort = "-.079749 (.026368) -.022910 (.016703) -.026054 (.016655)"

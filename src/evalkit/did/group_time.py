@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from evalkit.core.adoption import Starts, plain
-from evalkit.core.arrays import Codes, Groups, Matrix, Vector
+from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
@@ -208,6 +208,18 @@ class CellWeights:
                 for sign, rows in parts:
                     out[rows, k] = sign * panel.weight[rows] / panel.weight[rows].sum()
         return out
+
+
+def period_counts(panel: Panel, starts: Starts, pairs: Codes, controls: Flags) -> Codes:
+    """Units of the cells ``pairs`` ``(K, 2)`` of cohort and period, and ``controls`` ``(n,)`` then.
+
+    Returns ``(K, 2)``.
+    """
+    g, t = pairs.T
+    cell = starts.code[panel.unit] * panel.n_periods + panel.time
+    own = np.bincount(cell, minlength=len(starts.start) * panel.n_periods)
+    against = np.bincount(panel.time[controls], minlength=panel.n_periods)
+    return np.stack([own[g * panel.n_periods + t], against[t]], axis=1)
 
 
 def refuse_changing_weights(panel: Panel) -> None:

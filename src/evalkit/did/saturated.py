@@ -12,13 +12,14 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.adoption import Starts, plain
-from evalkit.core.arrays import Flags, Groups, Labels, Vector
+from evalkit.core.arrays import Flags, Groups, Vector
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.did.group_time import period_counts
 from evalkit.did.nonlinear import partial_effects
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 from evalkit.did.two_way import require_contrast
@@ -60,7 +61,8 @@ def sun_abraham(
     Returns
     -------
     Estimate
-        Index levels ``cohort`` and ``time``; ``mass`` is the cohort's share of units.
+        Index levels ``cohort`` and ``time``; ``mass`` is the cohort's share of units; ``counts``
+        are the units of the cell and the never-treated of its period.
 
     Raises
     ------
@@ -87,10 +89,9 @@ def sun_abraham(
             f"cohort {some(missing)} is never seen at event time {reference}; choose another "
             "reference, or leave the cohort out"
         )
-    keep = np.isfinite(event) & (event != reference)
-    return _saturated(
-        panel, keep, "Sun-Abraham interaction-weighted regression", absorb, covariates
-    )
+    keep, never = np.isfinite(event) & (event != reference), np.isinf(event)
+    name = "Sun-Abraham interaction-weighted regression"
+    return _saturated(panel, keep, never, name, absorb, covariates)
 
 
 def extended_two_way(
@@ -141,7 +142,8 @@ def extended_two_way(
     Returns
     -------
     Estimate
-        Index levels ``cohort`` and ``time``; ``mass`` is the cohort's share of units.
+        Index levels ``cohort`` and ``time``; ``mass`` is the cohort's share of units; ``counts``
+        are the units of the cell and the untreated of its period.
 
     Raises
     ------
@@ -168,7 +170,7 @@ def extended_two_way(
     inner = panel if rows.all() else panel.where(rows)
     if family == "linear":
         treated, name = inner.treated > 0, "extended two-way fixed effects"
-        out = _saturated(inner, treated, name, absorb, (), baseline)
+        out = _saturated(inner, treated, ~treated, name, absorb, (), baseline)
     else:
         out = _nonlinear(inner, family, baseline)
     out = replace(out, meta=replace(out.meta, notes=(*out.meta.notes, *notes)))
@@ -193,7 +195,10 @@ def _nonlinear(panel: Panel, family: quasi.Family, baseline: Sequence[str]) -> E
     )
     shares = _shares(panel, starts.code[:, None] == made.pairs[:, 0], index)
     scores = Scores.dense(made.psi)
-    return Estimate(made.theta, scores, panel.units, panel.cluster, index, meta, mass=shares)
+    counts = period_counts(panel, starts, made.pairs, panel.treated == 0)
+    return Estimate(
+        made.theta, scores, panel.units, panel.cluster, index, meta, mass=shares, counts=counts
+    )
 
 
 def _identified(panel: Panel) -> tuple[Flags, list[str]]:
@@ -217,7 +222,8 @@ def _identified(panel: Panel) -> tuple[Flags, list[str]]:
 
 def _saturated(
     panel: Panel,
-    keep: Labels,
+    keep: Flags,
+    controls: Flags,
     method: str,
     absorb: Absorb,
     covariates: Sequence[str],
@@ -246,7 +252,8 @@ def _saturated(
     )
     k = len(pairs)
     shares = _shares(panel, starts.code[:, None] == pairs[:, 0], index)
-    out = replace(fit.take(list(range(k))), index=index, mass=shares)
+    counts = period_counts(panel, starts, pairs, controls)
+    out = replace(fit.take(list(range(k))), index=index, mass=shares, counts=counts)
     if not means:
         return out
     # The effect is taken at the cohort's mean covariate, which is itself estimated.

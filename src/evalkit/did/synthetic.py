@@ -86,7 +86,8 @@ def synthetic_did(
     -------
     Estimate
         Index level ``cohort`` (and ``time``). Its ``mass`` is the number (or weight) of treated
-        observations, so that :func:`evalkit.aggregate` averages as the paper does.
+        observations, so that :func:`evalkit.aggregate` averages as the paper does; its ``counts``
+        are the treated units and the controls with a weight.
         :meth:`evalkit.did.SyntheticWeights.behind` shows the weights.
 
     Raises
@@ -236,6 +237,13 @@ def _estimate(
         origin=SyntheticWeights(tuple(made), panel.units, panel.times, rows, meta),
         combination=np.eye(len(index)) if linear and pinned is None else None,
         mass=mass,
+        counts=np.array(
+            [
+                (len(c.treated), np.count_nonzero(c.fitted.unit))
+                for c in made
+                for _ in range(c.contrast.shape[1])
+            ]
+        ),
     )
 
 

@@ -23,7 +23,7 @@ from evalkit.did.group_time import Base, Cell, Control, plan, refuse_changing_we
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import PathWeights
 from evalkit.engines.doubly_robust import Method
-from evalkit.engines.triple import Crossed, Task, combine, from_paths, from_units
+from evalkit.engines.triple import Crossed, Task, combine, counted, from_paths, from_units
 
 SIDES = ("difference", "eligible", "ineligible")
 
@@ -81,8 +81,9 @@ def triple_difference(
     -------
     Estimate
         Index levels ``side`` ("difference", "eligible", "ineligible"), ``cohort`` and ``time``;
-        its ``mass`` is the weight of the cohort's eligible units. A cell that cannot be estimated
-        is NaN, with its reason in the notes.
+        its ``mass`` is the weight of the cohort's eligible units; its ``counts`` are the units of
+        the side and its controls (for the difference, the three other kinds of units). A cell
+        that cannot be estimated is NaN, with its reason in the notes.
 
     Raises
     ------
@@ -156,6 +157,7 @@ def triple_difference(
         index,
         meta,
         mass=_mass(panel, crossed, index, cells, factored=not by_unit),
+        counts=counted(crossed, tasks, kept, failed),
         origin=PathWeights(crossed.paths, scores.lin[:, :-1]) if linear else None,
         combination=np.eye(len(index)) if linear else None,
     )

@@ -148,6 +148,25 @@ def from_units(
     return theta, psi, failed
 
 
+def counted(crossed: Crossed, tasks: list[Task], cells: list[int], failed: dict[int, str]) -> Codes:
+    """Units on the two sides of ``C`` cells, ``(3C, 2)``: differences, eligible, ineligible.
+
+    The difference has the eligible of g on one side, and the three other kinds on the other.
+    """
+    seen, at = ~np.isnan(crossed.paths.outcome), crossed.at
+    out = np.zeros((3, len(cells), 2), np.intp)
+    for j, cell in enumerate(cells):
+        mine = [task for k, task in enumerate(tasks) if task.cell == cell and k not in failed]
+        if not mine:
+            continue
+        both = seen[:, mine[0].t] & seen[:, mine[0].base]
+        size = np.bincount(crossed.paths.code[both], minlength=crossed.paths.size)
+        zero, one = size[at[mine[0].g]]
+        zeros, ones = size[at[[task.c for task in mine]]].sum(axis=0)
+        out[:, j] = [(one, zero + ones + zeros), (one, ones), (zero, zeros)]
+    return out.reshape(-1, 2)
+
+
 def combine(
     tasks: list[Task], scores: Scores, failed: dict[int, str]
 ) -> tuple[Matrix, list[int], list[int]]:
