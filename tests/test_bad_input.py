@@ -325,6 +325,14 @@ def tpanel(data, **options):
     return ek.Panel.from_frame(data, **{**given, **options})
 
 
+def _apart():
+    """Two covariates that overlap one by one, and whose sum separates the treated."""
+    rng = np.random.default_rng(3)
+    one, noise = rng.normal(size=12), rng.uniform(0.1, 0.5, size=12)
+    side = np.where(np.arange(12) < 6, 1, -1)
+    return np.repeat(one, 4), np.repeat(side * noise - one, 4)
+
+
 QUESTIONS = {
     "no treated": (
         lambda: ek.did.two_way(tpanel(towns(start=np.nan))), ["no unit is treated", "cohort="]),
@@ -337,19 +345,14 @@ QUESTIONS = {
     "no control, two-way": (
         lambda: ek.did.two_way(tpanel(towns(start=2002.0))), ["treated x post", "no variation"]),
     "everybody always treated": (
-        lambda: ek.did.two_way(tpanel(towns(start=2000.0))), ["no untreated observation"]),
+        lambda: ek.did.two_way(tpanel(towns(start=2000.0))),
+        ["all 12 treated units adopt in the first period 2000"]),
     "treated from the first period": (
         lambda: ek.did.two_way(tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))),
-        ["treated x post", "no variation"]),
-    "treated from the first period, two by two": (
-        lambda: ek.did.two_by_two(
-            tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))),
-        ["no treated unit", "before and after"]),
+        ["all 6 treated units adopt in the first period 2000", "Add earlier periods"]),
     "one period": (
-        lambda: ek.did.two_way(tpanel(towns()[towns()["year"] == 2002])), ["treated x post"]),
-    "one period, two by two": (
-        lambda: ek.did.two_by_two(tpanel(towns()[towns()["year"] == 2002])),
-        ["no treated unit", "before and after"]),
+        lambda: ek.did.two_way(tpanel(towns()[towns()["year"] == 2002])),
+        ["all 6 treated units adopt in the first period 2002"]),
     "several cohorts in a two by two": (
         lambda: ek.did.two_by_two(
             tpanel(towns(start=np.where(towns()["town"] < 3, 2002.0,
@@ -427,6 +430,56 @@ QUESTIONS = {
     "weights that change within units in a two by two": (
         lambda: ek.did.two_by_two(
             tpanel(towns(w=1.0 + towns()["year"] % 2), weight="w")), ["one weight per unit"]),
+    "nobody is left untreated": (
+        lambda: ek.did.callaway_santanna(tpanel(towns(start=2002.0)), control="not_yet"),
+        ["no cohort has a comparison left", "cohort 2002: no untreated unit is left in 2001, 2002",
+         "Add periods before adoption, or units that stay untreated"]),
+    "anticipation that reaches back to the first period": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), anticipation=2),
+        ["cohort 2002 left out: no period before its treatment", "Add periods"]),
+    "no overlap": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), covariates=["size"]),
+        ["cohort 2002 in 2001, 2002, 2003", "separated by size", "method='reg'"]),
+    "no overlap, improved": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns()), covariates=["size"], method="dr_improved"),
+        ["cohort 2002", "no weights of the controls", "by size", "method='reg'"]),
+    "separation by two covariates together": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns(x=_apart()[0], money=_apart()[1])), covariates=["x", "money"]),
+        ["separated by x, money together", "method='reg'"]),
+    "a covariate that separates and does not vary": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns(x=1.0 * (towns()["town"] < 6))), covariates=["x"]),
+        ["cohort 2002", "x does not vary among the controls", "Remove it"]),
+    "a universal base that nobody of the cohort is seen in": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns().query("town >= 6 or year != 2001")), base="universal"),
+        ["cohort 2002 in 2000, 2002, 2003 (against 2001) is not estimated",
+         "no treated unit is seen in both periods"]),
+    "an event window that holds nothing": (
+        lambda: ek.aggregate(
+            ek.did.callaway_santanna(tpanel(towns())), by="event").select(event=range(5, 9)),
+        ["nothing matches {'event': range(5, 9)}", "the keys are (-1,), (0,), (1,)"]),
+    "horizons that no cohort has": (
+        lambda: ek.aggregate(
+            ek.did.callaway_santanna(tpanel(towns())), by="event", horizons=[0, 5]),
+        ["no cohort has all of the horizons 0, 5", "2002: -1 to 1"]),
+    "a constant covariate in an imputation": (
+        lambda: ek.did.imputation(tpanel(towns()), covariates=["size"]),
+        ["size has no variation left", "constant within units", "by_time= or baseline="]),
+    "a constant covariate beside synthetic weights": (
+        lambda: ek.did.synthetic_did(tpanel(towns()), covariates=["size"]),
+        ["size has no variation left", "constant within units"]),
+    "a changing covariate as a baseline": (
+        lambda: ek.did.extended_two_way(tpanel(towns()), baseline=["x"]),
+        ["baseline covariate", "'x'", "changes within units"]),
+    "a covariate that the panel lacks": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), covariates=["lunch"]),
+        ["no covariate 'lunch'", "x, double", "covariates=["]),
+    "gaps under synthetic weights": (
+        lambda: ek.did.synthetic_did(tpanel(towns().drop(index=5))),
+        ["unit 1 is not observed in 2001", "balanced", "panel.where"]),
     "a single cluster": (
         lambda: ek.infer(ek.did.two_way(tpanel(towns(), cluster="ones"))), ["single cluster"]),
     "as many parameters as rows": (
@@ -444,6 +497,87 @@ def test_a_question_the_data_cannot_answer_is_refused_by_name(ask, words):
         ask()
     for word in words:
         assert word in str(refused.value)
+
+
+EVERY_STAGGERED = {
+    "group-time": ek.did.callaway_santanna,
+    "imputation": ek.did.imputation,
+    "Sun-Abraham": ek.did.sun_abraham,
+    "extended two-way": ek.did.extended_two_way,
+    "Poisson": lambda p: ek.did.extended_two_way(p, family="poisson"),
+    "two-way": ek.did.two_way,
+    "event study": ek.did.event_study,
+    "two by two": ek.did.two_by_two,
+    "decomposition": ek.did.bacon,
+    "triple difference": lambda p: ek.did.triple_difference(p, eligible="group", value="low"),
+    "synthetic": ek.did.synthetic_did,
+}
+
+
+@pytest.mark.parametrize("name", EVERY_STAGGERED)
+def test_treatment_from_the_first_period_on_is_refused_by_every_estimator(name):
+    early = tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))
+    with pytest.raises(IdentificationError) as refused:
+        EVERY_STAGGERED[name](early)
+    for word in ("all 6 treated units adopt in the first period 2000", "Add earlier periods"):
+        assert word in str(refused.value)
+
+
+def _staggered(**changes):
+    """Twelve towns: three adopt in 2001, three in 2002."""
+    town = towns()["town"]
+    start = np.where(town < 3, 2001.0, np.where(town < 6, 2002.0, np.nan))
+    return towns(start=start, **changes)
+
+
+DOUBTS = {
+    "one never-treated unit": (
+        lambda: ek.did.callaway_santanna(tpanel(_staggered().query("town < 7"))),
+        ["one comparison unit only in 2001, 2002, 2003", "placebo"]),
+    "one never-treated unit, imputation": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 7"))),
+        ["one comparison unit only in 2002, 2003"]),
+    "a cohort with one unit": (
+        lambda: ek.did.callaway_santanna(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001: its own noise is in no standard error"]),
+    "a cohort with one unit, Sun-Abraham": (
+        lambda: ek.did.sun_abraham(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001"]),
+    "a cohort with one unit, extended two-way": (
+        lambda: ek.did.extended_two_way(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001"]),
+    "a cohort with one unit, synthetic": (
+        lambda: ek.did.synthetic_did(tpanel(_staggered().query("town not in (3, 4)"))),
+        ["cohort 2002: one side rests on one unit", "placebo"]),
+    "no not-yet-treated left in some periods": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(_staggered().query("town < 6")), control="not_yet"),
+        ["cohort 2001: no untreated unit is left in 2002, 2003",
+         "cohort 2002: no untreated unit is left in 2001, 2002, 2003"]),
+    "one cohort without overlap": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(_staggered(x=np.where(towns()["town"] < 3, 9 + towns()["x"], towns()["x"]))),
+            covariates=["x"], method="ipw"),
+        ["cohort 2001 in 2001, 2002, 2003", "separated by x"]),
+    "a unit that cannot be imputed": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town > 0 or year > 2000"))),
+        ["1 units not imputed (0): fewer than 1 untreated observation"]),
+    "a period without an untreated unit": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 6"))),
+        ["no untreated unit in 2002, 2003: cells left out"]),
+    "too few untreated units": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 7")), minimum_controls=2),
+        ["fewer than 2 untreated units in 2002, 2003: cells left out"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ask", "words"), DOUBTS.values(), ids=DOUBTS.keys())
+def test_an_answer_in_doubt_says_why_and_the_run_goes_on(ask, words):
+    found = ask()
+    assert np.isfinite(found.theta).any()
+    notes = "\n".join(found.meta.notes)
+    for word in words:
+        assert word in notes
 
 
 # --- Contracts --------------------------------------------------------------------------------

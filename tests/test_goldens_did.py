@@ -268,7 +268,7 @@ def changed(case):
         "states": lambda: (frame, {"cluster": "state"}, {}),
         "no never": lambda: (frame[start > 0], {}, {}),
         "always": lambda: (
-            frame.assign(start=start.where((start != 2004) | (county % 4 > 0), 2003)), {}, {}),
+            frame.assign(start=start.where((start != 2004) | (county % 4 != 1), 2003)), {}, {}),
         "gap": lambda: (frame[year != 2005], {}, {}),
         "single": lambda: (
             frame[(start != 2006) | (county == county[start == 2006].min())], {}, {}),

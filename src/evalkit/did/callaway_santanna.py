@@ -23,6 +23,7 @@ from evalkit.did.group_time import (
     Control,
     Made,
     Source,
+    alone,
     from_changes,
     from_paths,
     from_records,
@@ -137,7 +138,10 @@ def callaway_santanna(
     starts = Starts.of(panel)
     cells, lost = plan(starts, control, anticipation, base)
     if not cells:
-        raise IdentificationError(f"no cohort has a comparison left: {some(lost)}")
+        raise IdentificationError(
+            f"no cohort has a comparison left: {some(lost)}. Add periods before adoption, or units "
+            "that stay untreated."
+        )
     cohorts = None if unbalanced == "records" else Cohorts.of(panel)
     made = _make(panel, cohorts, cells, covariates, covariates_from, method, unbalanced)
     if np.isnan(made.theta).all():
@@ -163,7 +167,7 @@ def callaway_santanna(
             panel.outcome,
             len(panel.y),
             panel.provenance,
-            (*panel.ledger, *lost, *made.failed),
+            (*panel.ledger, *lost, *made.failed, *alone(index, made.counts)),
         ),
         origin=origin,
         combination=None if covariates else np.eye(len(cells)),

@@ -15,6 +15,7 @@ import numpy as np
 from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
+from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.engines.cohorts import Cohorts
@@ -127,7 +128,8 @@ def from_changes(
         own = (-1 if fixed else at) if complete else k
         batches.setdefault((cell.g, cell.controls, own), []).append(k)
     theta, psi = np.full(len(cells), np.nan), np.zeros((n, len(cells)))
-    counts, failed = np.zeros((len(cells), 2), np.intp), []
+    counts = np.zeros((len(cells), 2), np.intp)
+    failed: list[tuple[Cell, str]] = []
     for ks in batches.values():
         g, b, against = cells[ks[0]].g, [cells[k].base for k in ks], cells[ks[0]].controls
         t = [cells[k].t for k in ks]
@@ -146,10 +148,10 @@ def from_changes(
                 names=["the intercept", *covariates],
             )
         except IdentificationError as wrong:
-            failed.append(_reason(starts, [cells[k] for k in ks], wrong))
+            failed += [(cells[k], str(wrong)) for k in ks]
             continue
         psi[np.ix_(units, np.array(ks))] = part
-    return Made(theta, Scores.dense(psi), counts, tuple(failed))
+    return Made(theta, Scores.dense(psi), counts, _reasons(starts, failed))
 
 
 def from_records(
@@ -161,7 +163,8 @@ def from_records(
     at = Groups(code * periods + panel.time, len(starts.start) * periods).rows()
     x = _design(panel, covariates)
     theta, psi = np.full(len(cells), np.nan), np.zeros((n, len(cells)))
-    counts, failed = np.zeros((len(cells), 2), np.intp), []
+    counts = np.zeros((len(cells), 2), np.intp)
+    failed: list[tuple[Cell, str]] = []
     for k, cell in enumerate(cells):
         groups = (cell.g, *cell.controls)
         rows = np.concatenate([at[c * periods + s] for c in groups for s in (cell.base, cell.t)])
@@ -178,10 +181,10 @@ def from_records(
                 names=["the intercept", *covariates],
             )
         except IdentificationError as wrong:
-            failed.append(_reason(starts, [cell], wrong))
+            failed.append((cell, str(wrong)))
             continue
         psi[:, k] = np.bincount(panel.unit[rows], part, minlength=n)
-    return Made(theta, Scores.dense(psi), counts, tuple(failed))
+    return Made(theta, Scores.dense(psi), counts, _reasons(starts, failed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,6 +242,32 @@ def _design(panel: Panel, covariates: Sequence[str]) -> Matrix:
     return np.column_stack([np.ones(len(panel.y)), *(panel.column(name) for name in covariates)])
 
 
-def _reason(starts: Starts, cells: Sequence[Cell], wrong: IdentificationError) -> str:
-    periods = some((plain(starts.clock[cell.t]) for cell in cells), 20)
-    return f"cohort {starts.label(cells[0].g)} in {periods} is not estimated: {wrong}"
+def _reasons(starts: Starts, failed: Sequence[tuple[Cell, str]]) -> tuple[str, ...]:
+    """Why cells are not estimated: one line for the periods of a cohort that share a reason."""
+    shared: dict[tuple[int, str], list[Cell]] = {}
+    for cell, why in failed:
+        shared.setdefault((cell.g, why), []).append(cell)
+    lines = []
+    for (g, why), cells in shared.items():
+        periods, bases = (
+            some(dict.fromkeys(plain(starts.clock[at]) for at in sorted(found)), 20)
+            for found in ([c.t for c in cells], [c.base for c in cells])
+        )
+        lines.append(
+            f"cohort {starts.label(g)} in {periods} (against {bases}) is not estimated: {why}"
+        )
+    return tuple(lines)
+
+
+def alone(index: Index, counts: Codes) -> list[str]:
+    """Which cohorts, and which periods of comparison, are one unit: its noise is nowhere seen."""
+    lines = []
+    for side, column, what in (("treated", 0, "cohort"), ("comparison", 1, "time")):
+        single = counts[:, column] == 1
+        if single.any():
+            names = [name for name, one in zip(index.level(what), single, strict=True) if one]
+            lines.append(
+                f"one {side} unit only in {some(dict.fromkeys(names), 20)}: its own noise is in no "
+                "standard error; judge by evalkit.placebo or randomisation"
+            )
+    return lines

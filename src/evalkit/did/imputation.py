@@ -15,6 +15,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.did.group_time import alone
 from evalkit.did.regression import TWO_WAY, fit_design
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights
@@ -119,13 +120,14 @@ def imputation(
         tuple((starts.label(cell.cohort), plain(panel.clock[cell.time])) for cell in fit.cells),
     )
     scores = fit.scores() if cohorts is None else fit.factored(cohorts)
+    lone = alone(index, fit.counts)
     meta = Meta(
         "ATT(g, t)",
         f"imputation{' with unit trends' if trends else ''}",
         panel.outcome,
         len(panel.y),
         panel.provenance,
-        (*panel.ledger, *fit.lost),
+        (*panel.ledger, *fit.lost, *lone),
     )
     return Estimate(
         fit.theta,

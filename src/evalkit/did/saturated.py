@@ -19,7 +19,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.did.group_time import period_counts
+from evalkit.did.group_time import alone, period_counts
 from evalkit.did.nonlinear import partial_effects
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 from evalkit.did.two_way import require_contrast
@@ -180,22 +180,22 @@ def extended_two_way(
 def _nonlinear(panel: Panel, family: quasi.Family, baseline: Sequence[str]) -> Estimate:
     starts = Starts.of(panel)
     for name in baseline:
-        _CohortMean(panel, starts, panel.column(name))
+        _CohortMean(panel, starts, name)
     made = partial_effects(panel, starts, family=family, baseline=baseline)
     keys = tuple((starts.label(g), plain(starts.clock[t])) for g, t in made.pairs)
     index = Index(("cohort", "time"), keys)
     name = {"poisson": "Poisson", "logit": "logit"}[family]
+    counts = period_counts(panel, starts, made.pairs, panel.treated == 0)
     meta = Meta(
         "ATT(g, t)",
         f"extended two-way effects ({name} quasi-likelihood)",
         panel.outcome,
         len(panel.y),
         panel.provenance,
-        (*panel.ledger, *made.lost),
+        (*panel.ledger, *made.lost, *alone(index, counts)),
     )
     shares = _shares(panel, starts.code[:, None] == made.pairs[:, 0], index)
     scores = Scores.dense(made.psi)
-    counts = period_counts(panel, starts, made.pairs, panel.treated == 0)
     return Estimate(
         made.theta, scores, panel.units, panel.cluster, index, meta, mass=shares, counts=counts
     )
@@ -237,7 +237,7 @@ def _saturated(
     )
     keys = tuple((starts.label(g), plain(starts.clock[t])) for g, t in pairs)
     index = Index(("cohort", "time"), keys)
-    means = [_CohortMean(panel, starts, panel.column(name)) for name in baseline]
+    means = [_CohortMean(panel, starts, name) for name in baseline]
     moderators = [dummies * mean.centred[panel.unit, None] for mean in means]
     names = [*index.keys, *((name, *key) for name in baseline for key in index.keys)]
     fit = fit_design(
@@ -253,7 +253,8 @@ def _saturated(
     k = len(pairs)
     shares = _shares(panel, starts.code[:, None] == pairs[:, 0], index)
     counts = period_counts(panel, starts, pairs, controls)
-    out = replace(fit.take(list(range(k))), index=index, mass=shares, counts=counts)
+    meta = replace(fit.meta, notes=(*fit.meta.notes, *alone(index, counts)))
+    out = replace(fit.take(list(range(k))), index=index, mass=shares, counts=counts, meta=meta)
     if not means:
         return out
     # The effect is taken at the cohort's mean covariate, which is itself estimated.
@@ -268,10 +269,15 @@ def _saturated(
 class _CohortMean:
     """Mean of a unit covariate by cohort: each unit's deviation and contribution."""
 
-    def __init__(self, panel: Panel, starts: Starts, value: Vector) -> None:
-        first = np.unique(panel.unit, return_index=True)[1]
-        if (value != value[first][panel.unit]).any():
-            raise OptionError("a baseline covariate changes within units; it must be constant")
+    def __init__(self, panel: Panel, starts: Starts, name: str) -> None:
+        value, first = panel.column(name), np.unique(panel.unit, return_index=True)[1]
+        changes = np.flatnonzero(value != value[first][panel.unit])
+        if len(changes):
+            raise OptionError(
+                f"baseline covariate {name!r} changes within units (unit "
+                f"{panel.units[panel.unit[changes[0]]]!s}); it must be constant. Take its value "
+                "before the reform."
+            )
         self.code = starts.code
         groups = Groups(self.code, len(starts.start))
         weight = panel.weight[first]

@@ -246,6 +246,13 @@ def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
             f"no unit is never treated (all {panel.n_units} adopt); this estimator compares with "
             "the never-treated. Use one that compares with the not-yet-treated."
         )
+    early = panel.cohort if panel.earliest is None else panel.earliest
+    dated = np.isfinite(panel.cohort)
+    if (early[dated] <= panel.clock[0]).all():
+        raise IdentificationError(
+            f"all {int(dated.sum())} treated units adopt in the first period {panel.times[0]!s}: "
+            "nothing is observed before their treatment. Add earlier periods, or other units."
+        )
     treated = panel.treated
     for value, group in ((1.0, "treated"), (0.0, "untreated")):
         if not (treated == value).any():

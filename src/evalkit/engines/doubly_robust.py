@@ -249,13 +249,17 @@ def _regression(
 def _propensity(
     d: Vector, x: Matrix, w: Vector, names: list[str]
 ) -> tuple[Vector, tuple[Matrix, bool]]:
-    """Logit by Newton's method; separation shows as a step that never settles."""
+    """Logit by Newton's method; separation shows as weights that vanish or steps that go on."""
+    _factor((x * w[:, None]).T @ x, names, "among treated and controls")
     beta = np.zeros(x.shape[1])
     share = (w @ d) / w.sum()
     beta[0] = np.log(share / (1 - share))
     for _ in range(STEPS):
         p = _logistic(x @ beta)
-        factor = _factor((x * (w * p * (1 - p))[:, None]).T @ x, names, "in the propensity model")
+        try:
+            factor = _factor((x * (w * p * (1 - p))[:, None]).T @ x, names, "")
+        except IdentificationError:
+            break
         step = cho_solve(factor, x.T @ (w * (d - p)))
         beta = beta + step
         if np.abs(step).max() < SETTLED * (1 + np.abs(beta).max()):
@@ -276,9 +280,13 @@ def _balancing(d: Vector, x: Matrix, w: Vector, names: list[str]) -> Vector:
     gamma = np.zeros(x.shape[1])
     gamma[0] = np.log((w @ d) / (w @ (1 - d)))
     index = x @ gamma
+    _factor((x * (w * (1 - d))[:, None]).T @ x, names, "among the controls")
     for _ in range(STEPS):
         odds = w * (1 - d) * np.exp(index)
-        factor = _factor((x * odds[:, None]).T @ x, names, "among the controls")
+        try:
+            factor = _factor((x * odds[:, None]).T @ x, names, "")
+        except IdentificationError:
+            break
         move = x @ cho_solve(factor, x.T @ (w * d - odds))
         step = np.abs(move).max()
         index = index + move * min(1.0, LONGEST / max(step, LONGEST))
@@ -315,7 +323,12 @@ def _factor(normal: Matrix, names: list[str], where: str) -> tuple[Matrix, bool]
             factor: tuple[Matrix, bool] = cho_factor(normal, lower=True)
             return factor
         flat = np.abs(vectors[:, 0]) > 1e-3
+    guilty = [name for name, out in zip(names, flat, strict=True) if out]
+    if len(guilty) == 2 and names[0] in guilty:
+        raise IdentificationError(
+            f"{guilty[1]} does not vary {where}. Remove it, or enlarge the group."
+        )
     raise IdentificationError(
-        f"the covariates are singular {where}: {some(np.array(names)[flat])}. "
+        f"the covariates are singular {where}: {some(guilty)}. "
         "Remove one of them, or enlarge the group."
     )
