@@ -26,6 +26,7 @@ _DOORS = {
     "Estimate": "evalkit.core.estimate",
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
+    "Window": "evalkit.core.adoption",
     "adoption_bounds": "evalkit.inference.adoption_bounds",
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
@@ -49,6 +50,7 @@ __all__ = [*sorted({*_ROOMS, *_DOORS})]
 if TYPE_CHECKING:
     from evalkit import did as did
     from evalkit import gaps as gaps
+    from evalkit.core.adoption import Window as Window
     from evalkit.core.estimate import Estimate as Estimate
     from evalkit.core.estimate import stack as stack
     from evalkit.core.panel import Panel as Panel

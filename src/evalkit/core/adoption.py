@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Flags, Vector, encode
+from evalkit.core.arrays import Codes, Flags, Vector, cross, encode
 
 if TYPE_CHECKING:
     from evalkit.core.panel import Panel
@@ -82,9 +82,9 @@ class Starts:
         if panel.earliest is None:
             code, start = encode(panel.cohort)
             return cls(start, start, code, panel.clock)
-        ends = np.stack([panel.cohort, panel.earliest], axis=1)
-        pairs, code = np.unique(ends, axis=0, return_inverse=True)
-        return cls(pairs[:, 0], pairs[:, 1], code.reshape(-1).astype(np.intp), panel.clock)
+        code = cross([encode(panel.cohort)[0], encode(panel.earliest)[0]])
+        first = np.unique(code, return_index=True)[1]
+        return cls(panel.cohort[first], panel.earliest[first], code, panel.clock)
 
     def label(self, g: int | np.intp) -> int | float | Window:
         """The key of a cohort: its date, or its window."""

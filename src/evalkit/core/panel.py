@@ -132,7 +132,7 @@ class Panel:
             First treated period of the unit; empty, NaN or inf means never treated. Two columns
             hold the earliest and the latest date it can be: rows from the first to before the
             second are of unknown status and left out, and counted. Units are treated alike if they
-            share both ends; their cohort is labelled by a :class:`~evalkit.core.adoption.Window`.
+            share both ends; their cohort is labelled by a :class:`evalkit.Window`.
         treatment : str, optional
             Instead of ``cohort``: 1 in the rows in which the unit is treated, else 0. It must stay
             on; the first row with a 1 is the adoption date.

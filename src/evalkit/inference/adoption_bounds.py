@@ -271,7 +271,7 @@ class _Trial:
                 r = self.judge(quietly(self.estimator, self.whole.adopting(cohort)))
                 ends = zip(r.estimate.tolist(), r.conf_low, r.conf_high, strict=True)
                 found = {k: e for k, e in zip(r.keys, ends, strict=True) if not np.isnan(e[0])}
-            except IdentificationError as wrong:
+            except (IdentificationError, OptionError) as wrong:  # of the estimator, or an average
                 found = {}
                 self.failed.append(str(wrong))
             self.made[choice] = found

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.inference.infer import Inference, Vcov, infer
+from evalkit.inference.resample import Estimator
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Estimator: TypeAlias = Callable[[Panel], Estimate]
 SAME = 1e-9  # contributions that differ by less, relative to the largest, are one estimator's
 
 
