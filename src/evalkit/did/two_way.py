@@ -249,9 +249,11 @@ def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
     early = panel.cohort if panel.earliest is None else panel.earliest
     dated = np.isfinite(panel.cohort)
     if (early[dated] <= panel.clock[0]).all():
+        what = "adopt" if panel.earliest is None else "adopt, or may adopt,"
         raise IdentificationError(
-            f"all {int(dated.sum())} treated units adopt in the first period {panel.times[0]!s}: "
-            "nothing is observed before their treatment. Add earlier periods, or other units."
+            f"all {int(dated.sum())} treated units {what} in the first period "
+            f"{panel.times[0]!s}: nothing is observed before their treatment. Add earlier periods, "
+            "or other units."
         )
     treated = panel.treated
     for value, group in ((1.0, "treated"), (0.0, "untreated")):
