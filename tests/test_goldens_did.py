@@ -222,6 +222,20 @@ def test_late_event_times_are_single_cells_with_their_errors():
     agree(late, "-.137259 (.036436) -.100811 (.034359)")
 
 
+@pytest.mark.parametrize(
+    ("control", "last", "printed"),
+    [
+        ("never", 1, "-0.00656415 (0.01425536) -0.05095737 (0.01689348)"),
+        ("never", 2, "-0.01050325 (0.02325104) -0.07042316 (0.03098477) -0.13725874 (0.03643566)"),
+        ("not_yet", 1, "-0.00335020 (0.01333392) -0.05358935 (0.01694639)"),
+    ],
+)
+def test_balanced_event_times_are_those_of_moderndid(control, last, printed):
+    """aggte(type="dynamic", balance_e=last) of moderndid 0.4.1, cut to eight digits."""
+    estimate = cells(control, (), "dr")
+    agree(ek.aggregate(estimate, by="event", horizons=range(last + 1)), printed)
+
+
 def test_effects_by_cohort_and_errors_by_year_are_those_of_r_did():
     estimate = cells("never", (), "dr")
     by_cohort = "-.079749 (.026368) -.022910 (.016703) -.026054 (.016655)"
@@ -254,7 +268,7 @@ def changed(case):
         "states": lambda: (frame, {"cluster": "state"}, {}),
         "no never": lambda: (frame[start > 0], {}, {}),
         "always": lambda: (
-            frame.assign(start=start.where((start != 2004) | (county % 4 > 0), 2003)), {}, {}),
+            frame.assign(start=start.where((start != 2004) | (county % 4 != 1), 2003)), {}, {}),
         "gap": lambda: (frame[year != 2005], {}, {}),
         "single": lambda: (
             frame[(start != 2006) | (county == county[start == 2006].min())], {}, {}),
@@ -375,6 +389,16 @@ def test_imputation_is_that_of_didimputation_and_did2s():
     for error, text in zip(
         event.std_error, (".01357725", ".01881243", ".03534197", ".03376585"), strict=True
     ):
+        agrees(error, text)
+
+
+def test_with_sampled_treated_units_imputation_has_the_errors_of_did2s():
+    """Static error of did2s 1.2.1; by event those of diff-diff 3.13.0 TwoStageDiD, cut to eight."""
+    estimate = ek.did.imputation(panel(), treated="sampled")
+    agrees(ek.infer(ek.aggregate(estimate), vcov="CR0").std_error[0], ".01347841")
+    event = ek.infer(ek.aggregate(estimate, by="event"), vcov="CR0")
+    wanted = (".01364307", ".01896384", ".03534197", ".03376585")
+    for error, text in zip(event.std_error, wanted, strict=True):
         agrees(error, text)
 
 
