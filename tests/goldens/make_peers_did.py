@@ -386,6 +386,28 @@ def said(message: object) -> str:
     return f"{type(message).__name__}: {' '.join(str(message).split())}"[:90]
 
 
+# Answers that were noted before this script was written, and that nothing here repeats.
+EARLIER = "noted earlier, not run again"
+NOT_RUN = [
+    ("R did", "2.5.1", "never-treated coded as missing", "average", "estimate", -0.0440,
+     f"warned; {EARLIER}"),
+    ("R did", "2.5.1", "never-treated coded as missing", "average", "std_error", 0.0207,
+     f"warned; {EARLIER}"),
+    ("R did", "2.5.1", "clusters by state", "average", "std_error", 0.016411055, EARLIER),
+    ("R did", "2.5.1", "a row twice", "average", "estimate", "", f"refused; {EARLIER}"),
+    ("R did", "2.5.1", "two adoption dates in a unit", "average", "estimate", "",
+     f"refused; {EARLIER}"),
+    ("R did", "2.5.1", "text identifiers", "average", "estimate", "", f"refused; {EARLIER}"),
+    ("R didimputation", "0.5.0", "imputation: overall", "average", "estimate", -0.0337,
+     f"with the default of fixest 0.14, which drops singletons; {EARLIER}"),
+    ("moderndid", "0.4.1", "honest DiD, smoothness", "0", "conf_low", 0.025971, EARLIER),
+    ("moderndid", "0.4.1", "honest DiD, smoothness", "0", "conf_high", 0.060715, EARLIER),
+    ("moderndid", "0.4.1", "honest DiD, relative magnitudes", "2", "conf_low", -0.0007, EARLIER),
+    ("moderndid", "0.4.1", "honest DiD, relative magnitudes", "2", "conf_high", 0.0879, EARLIER),
+    ("diff-diff", "3.13.0", "honest DiD, relative magnitudes", "2", "conf_low", 0.0113, EARLIER),
+    ("diff-diff", "3.13.0", "honest DiD, relative magnitudes", "2", "conf_high", 0.0816, EARLIER),
+]  # fmt: skip
+
 JOBS: list[tuple[str, Callable[[], Iterator[Row]]]] = [
     *((peer, lambda peer=peer: printed(peer)) for peer in GROUP_TIME),
     *((peer, lambda peer=peer: sweep(peer)) for peer in GROUP_TIME),
@@ -410,6 +432,7 @@ def main() -> None:
                          f"failed: {said(error)}"))  # fmt: skip
     for peer in GROUP_TIME:
         rows += [(peer, version(peer), *row) for row in fell_in(peer)]
+    rows += NOT_RUN
     with (PUBLISHED / "peers_did.csv").open("w", newline="", encoding="utf-8") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(HEAD)

@@ -262,7 +262,7 @@ def forest(
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(xlabel)
     if group:
-        figure.legend(loc="outside lower right", ncols=min(3, len(groups)))
+        figure.legend(loc="outside lower left", ncols=min(3, len(groups)))
     return Drawing(figure, frame.reset_index(drop=True), provenance)
 
 
