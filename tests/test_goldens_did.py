@@ -251,6 +251,35 @@ def test_without_covariates_every_method_prints_the_same(name, method):
     ek.certify(rows, group_time(name, method=method))
 
 
+@pytest.mark.parametrize(
+    ("made", "options"),
+    [
+        (panel, {}),
+        (panel, {"cluster": "state"}),
+        (lambda **o: castle("adopted", **o), {"weight": "population"}),
+    ],
+    ids=["mpdta", "mpdta by state", "castle, weighted"],
+)
+def test_linearmodels_has_the_same_two_way_regression(made, options):
+    """Absorbed effects are no parameters and C / (C - 1) is applied: our CR1."""
+    from linearmodels.panel import PanelOLS
+
+    data = made(**options)
+    label = {"unit": data.units[data.unit], "time": data.times[data.time]}
+    columns = {"y": data.y, "d": data.treated, "w": data.weight,
+               "c": np.unique(data.cluster, return_inverse=True)[1][data.unit]}  # fmt: skip
+    table = pd.DataFrame(label | columns).set_index(["unit", "time"])
+    theirs = PanelOLS(
+        table["y"], table[["d"]], weights=table["w"], entity_effects=True, time_effects=True
+    ).fit(
+        cov_type="clustered", clusters=table[["c"]], debiased=True, group_debias=True,
+        auto_df=False, count_effects=False,
+    )  # fmt: skip
+    ours = ek.infer(ek.did.two_way(data))
+    np.testing.assert_allclose(ours.estimate, theirs.params, rtol=0, atol=PARITY)
+    np.testing.assert_allclose(ours.std_error, theirs.std_errors, rtol=0, atol=PARITY)
+
+
 def test_the_table_of_references_holds_what_it_is_said_to_hold():
     assert len(REFERENCE) == 406
     assert REFERENCE["status"].value_counts().to_dict() == {
