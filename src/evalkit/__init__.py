@@ -26,6 +26,8 @@ _DOORS = {
     "Estimate": "evalkit.core.estimate",
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
+    "Window": "evalkit.core.adoption",
+    "adoption_bounds": "evalkit.inference.adoption_bounds",
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
     "bootstrap": "evalkit.inference.resample",
@@ -49,6 +51,7 @@ __all__ = [*sorted({*_ROOMS, *_DOORS})]
 if TYPE_CHECKING:
     from evalkit import did as did
     from evalkit import gaps as gaps
+    from evalkit.core.adoption import Window as Window
     from evalkit.core.estimate import Estimate as Estimate
     from evalkit.core.estimate import stack as stack
     from evalkit.core.panel import Panel as Panel
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
     from evalkit.did.dose import floor_dose as floor_dose
+    from evalkit.inference.adoption_bounds import adoption_bounds as adoption_bounds
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
     from evalkit.inference.certify import certify as certify

@@ -36,7 +36,7 @@ def mpdta() -> pd.DataFrame:
 def changed(frame: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, dict[str, object]]]:
     """The edge cases; every change is a rule, none a draw. The tests repeat the same rules."""
     county, year = frame["countyreal"], frame["year"]
-    always = frame["first.treat"].where((frame["first.treat"] != 2004) | (county % 4 > 0), 2003)
+    always = frame["first.treat"].where((frame["first.treat"] != 2004) | (county % 4 != 1), 2003)
     single = (frame["first.treat"] != 2006) | (county == county[frame["first.treat"] == 2006].min())
     holes = (county // 3 + 3 * year) % 11 > 0
     return {

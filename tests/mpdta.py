@@ -1,0 +1,21 @@
+"""County employment and the minimum wage (mpdta), on which every staggered estimator prints."""
+
+from __future__ import annotations
+
+import evalkit as ek
+
+X = ["log_population"]
+
+
+def mpdta():
+    """500 counties, 2003 to 2007; ``adopted`` is missing for never treated."""
+    return ek.sources.minimum_wage()
+
+
+def panel(frame=None, **options):
+    """The panel of mpdta, or of a changed copy of it."""
+    given = {
+        "outcome": "log_employment", "unit": "county", "time": "year", "cohort": "adopted",
+        "covariates": X, "provenance": "real",
+    }  # fmt: skip
+    return ek.Panel.from_frame(mpdta() if frame is None else frame, **{**given, **options})
