@@ -13,7 +13,7 @@ mpl.use("Agg")
 
 import evalkit as ek
 from evalkit.core.errors import CombinationError, OptionError
-from evalkit.show import points, register
+from evalkit.show import register
 from evalkit.show.claims import number
 from evalkit.show.register import RegisterError
 from made import META, estimate
@@ -432,7 +432,7 @@ def adoption():
 def test_comparisons_are_drawn_at_their_weights_with_their_mean(chapter):
     panel = adoption()
     parts = ek.did.bacon(panel)
-    drawing = points.comparisons(parts, title="Mostly never", ylabel="points")
+    drawing = ek.figures.decomposition(parts, title="Mostly never", ylabel="points")
     assert drawing.provenance == "synthetic"
     np.testing.assert_array_equal(drawing.data["estimate"], parts.theta)
     np.testing.assert_array_equal(drawing.data["weight"], parts.mass.theta)
@@ -445,12 +445,12 @@ def test_comparisons_are_drawn_at_their_weights_with_their_mean(chapter):
 
 def test_a_picture_of_comparisons_needs_a_decomposition(chapter):
     with pytest.raises(CombinationError, match=r"parts of evalkit\.did\.bacon"):
-        points.comparisons(ek.did.two_way(adoption()), title="", ylabel="")
+        ek.figures.decomposition(ek.did.two_way(adoption()), title="", ylabel="")
 
 
 def test_dots_have_a_row_for_each_label_and_a_mark_for_each_column(chapter):
     frame = pd.DataFrame({"one": [1.0, -2.0], "two": [3.0, 4.0]}, index=["top", "bottom"])
-    drawing = points.dots(frame, title="They differ", xlabel="%", ylabel="", provenance="real")
+    drawing = ek.figures.dots(frame, title="They differ", xlabel="%", ylabel="", provenance="real")
     axes = drawing.figure.axes[0]
     labels = [tick.get_text() for tick in axes.get_yticklabels()]
     assert labels == ["top", "bottom"]

@@ -19,6 +19,8 @@ from evalkit.show.drawing import MARKERS, canvas, legend
 from evalkit.show.drawing import Drawing as Drawing
 from evalkit.show.drawing import show as show
 from evalkit.show.drawing import stamp as stamp
+from evalkit.show.points import decomposition as decomposition
+from evalkit.show.points import dots as dots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,10 @@ from evalkit.core.errors import CombinationError
 from evalkit.core.estimate import Estimate
 from evalkit.core.provenance import Provenance
 from evalkit.show import style
-from evalkit.show.figures import MARKERS, Drawing
+from evalkit.show.drawing import MARKERS, Drawing
 
 
-def comparisons(parts: Estimate, *, title: str, ylabel: str, xlabel: str = "weight, %") -> Drawing:
+def decomposition(parts: Estimate, *, title: str, ylabel: str, xlabel: str = "weight, %") -> Drawing:
     """Draw each comparison by its weight; a line marks the weighted mean.
 
     Parameters
