@@ -15,7 +15,7 @@ import pytest
 
 import evalkit as ek
 from evalkit.core.errors import PanelError
-from mpdta import mpdta, panel
+from mpdta import X, mpdta, panel
 
 TABLE = Path(__file__).parents[1] / "data" / "published" / "edge_cases.csv"
 CASES = pd.read_csv(TABLE, dtype=str, keep_default_na=False).set_index("id")
@@ -32,28 +32,28 @@ def theta(estimate):
 
 def holes():
     frame = mpdta()
-    return frame[(frame["countyreal"] // 3 + 3 * frame["year"]) % 11 > 0]
+    return frame[(frame["county"] // 3 + 3 * frame["year"]) % 11 > 0]
 
 
 def with_singletons():
     """Twenty counties more, never treated, of which one year each is known."""
     frame = mpdta()
-    extra = frame[frame["start"].isna()].groupby("countyreal").head(1).iloc[:20]
-    return pd.concat([frame, extra.assign(countyreal=extra["countyreal"] + 900_000, lemp=99.0)])
+    extra = frame[frame["adopted"].isna()].groupby("county").head(1).iloc[:20]
+    return pd.concat([frame, extra.assign(county=extra["county"] + 900_000, log_employment=99.0)])
 
 
 def always():
     frame = mpdta()
-    early = (frame["start"] == 2004) & (frame["countyreal"] % 4 == 1)
-    return frame.assign(start=frame["start"].where(~early, 2003))
+    early = (frame["adopted"] == 2004) & (frame["county"] % 4 == 1)
+    return frame.assign(adopted=frame["adopted"].where(~early, 2003))
 
 
 NUMBERS = {
     "never_treated_empty": lambda: theta(overall(panel())),
     "string_ids": lambda: theta(
-        overall(panel(mpdta().assign(countyreal=lambda d: "c" + d["countyreal"].astype(str))))),
+        overall(panel(mpdta().assign(county=lambda d: "c" + d["county"].astype(str))))),
     "state_clusters": lambda: ek.infer(
-        overall(panel(cluster="state"), covariates=["lpop"]), vcov="CR0").std_error[0],
+        overall(panel(cluster="state"), covariates=X), vcov="CR0").std_error[0],
     "unbalanced_pairwise": lambda: theta(
         ek.did.callaway_santanna(panel(holes())).select(cohort=2004, time=2004)),
     "unbalanced_balanced": lambda: theta(overall(panel(holes()), unbalanced="balanced")),
@@ -79,7 +79,7 @@ def test_the_error_of_a_pairwise_cell_is_that_of_diff_diff():
 
 
 def zeros():
-    return panel(mpdta().assign(start=lambda d: d["start"].fillna(0)))
+    return panel(mpdta().assign(adopted=lambda d: d["adopted"].fillna(0)))
 
 
 def twice():
@@ -89,13 +89,13 @@ def twice():
 
 def moved():
     frame = mpdta().copy()
-    frame.loc[frame.index[frame["start"] == 2006][0], "start"] = 2007.0
+    frame.loc[frame.index[frame["adopted"] == 2006][0], "adopted"] = 2007.0
     return panel(frame)
 
 
 ERRORS = {
     "never_treated_zero": (zeros, r"unit \d+ adopts in 0, outside the sample 2003 to 2007 .*309"),
-    "duplicate_rows": (twice, r"countyreal \d+ has two rows in year \d+ \(rows 4 and 2501"),
+    "duplicate_rows": (twice, r"county \d+ has two rows in year \d+ \(rows 4 and 2501"),
     "start_varies": (
         moved,
         r"unit \d+ has 200[67] \(row \d+\) and 200[67] \(row \d+\); a unit has",
@@ -114,9 +114,9 @@ def test_a_wrong_table_is_refused_with_rows_and_remedy(case):
 def one_treated_unit():
     """Cohort 2006 keeps its first county."""
     frame = mpdta()
-    first = frame.loc[frame["start"] == 2006, "countyreal"].min()
+    first = frame.loc[frame["adopted"] == 2006, "county"].min()
     estimate = ek.did.callaway_santanna(
-        panel(frame[(frame["start"] != 2006) | (frame["countyreal"] == first)])
+        panel(frame[(frame["adopted"] != 2006) | (frame["county"] == first)])
     )
     assert np.isfinite(estimate.theta).all()
     assert (estimate.select(cohort=2006).counts[:, 0] == 1).all()
@@ -126,17 +126,18 @@ def one_treated_unit():
 def failed_cell():
     """Cohort 2004 lies apart from everybody else in population."""
     frame = mpdta()
-    apart = frame.assign(lpop=frame["lpop"] + 99 * (frame["start"] == 2004))
-    estimate = ek.did.callaway_santanna(panel(apart), covariates=["lpop"])
+    shift = 99 * (frame["adopted"] == 2004)
+    apart = frame.assign(log_population=frame["log_population"] + shift)
+    estimate = ek.did.callaway_santanna(panel(apart), covariates=X)
     assert np.isnan(estimate.select(cohort=2004).theta).all()
-    whole = ek.did.callaway_santanna(panel(), covariates=["lpop"])
+    whole = ek.did.callaway_santanna(panel(), covariates=X)
     np.testing.assert_allclose(
         estimate.select(cohort=2006).theta, whole.select(cohort=2006).theta, atol=1e-12
     )
     average = ek.aggregate(estimate)
     assert np.isfinite(average.theta).all()
     assert any("left out of the averages" in note for note in average.meta.notes)
-    return estimate.meta.notes, r"cohort 2004 in .* is not estimated: .*separated by lpop"
+    return estimate.meta.notes, r"cohort 2004 in .* is not estimated: .*separated by log_population"
 
 
 NOTES = {"one_treated_unit": one_treated_unit, "failed_cell": failed_cell}

@@ -32,6 +32,7 @@ _DOORS = {
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
     "bootstrap": "evalkit.inference.resample",
+    "certify": "evalkit.inference.certify",
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from evalkit.inference.adoption_bounds import adoption_bounds as adoption_bounds
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
+    from evalkit.inference.certify import certify as certify
     from evalkit.inference.compare import compare as compare
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer

@@ -19,6 +19,8 @@ from evalkit.show.drawing import MARKERS, canvas, legend
 from evalkit.show.drawing import Drawing as Drawing
 from evalkit.show.drawing import show as show
 from evalkit.show.drawing import stamp as stamp
+from evalkit.show.points import decomposition as decomposition
+from evalkit.show.points import dots as dots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,7 +167,7 @@ def forest(
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(xlabel)
     if group:
-        figure.legend(loc="outside lower right", ncols=min(3, len(groups)))
+        figure.legend(loc="outside lower left", ncols=min(3, len(groups)))
     return Drawing(figure, frame.reset_index(drop=True), provenance)
 
 
