@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import assume, given, settings
 import evalkit as ek
 from evalkit.core.errors import DoubtWarning, IdentificationError
 from evalkit.engines.cells import CellFit
+from evalkit.engines.imputed import Sample, impute
+from evalkit.engines.imputed_cells import impute_cells
 from evalkit.engines.regress import Fit
 from evalkit.engines.table import Table
 from panels import Recipe
@@ -30,6 +33,7 @@ RECIPES = {
     "gaps and clusters": Recipe(cohorts=COHORTS, missing=0.15, clusters=True),
     "gaps and weights": Recipe(cohorts=COHORTS, missing=0.15, weights="row", clusters=True),
     "one cohort": Recipe(clusters=True),
+    "windows": Recipe(cohorts=COHORTS, clusters=True, windows=True),
 }
 CLOSED = {
     "two_way": lambda p: ek.did.two_way(p),
@@ -110,6 +114,51 @@ def test_closed_forms_equal_the_regression_on_small_panels(name, panel):
     close(fast.theta, plain.theta, SMALL)
     close(fast.psi, plain.psi, SMALL)
     close(fast.weights, plain.weights, SMALL)
+
+
+def imputed(panel, minimum=1):
+    """Imputed cells by closed form, and from observations."""
+    plain = impute(Sample.of_rows(panel, (), trends=False), panel.clock, minimum)
+    return impute_cells(panel, minimum), plain
+
+
+def same_cells(fast, plain, tolerance=SAME):
+    assert [(cell.cohort, cell.time) for cell in plain.cells] == list(
+        zip(fast.g.tolist(), fast.t.tolist(), strict=True)
+    )
+    assert fast.counts.tolist() == plain.counts.tolist()
+    close(fast.theta, plain.theta, tolerance)
+    close(fast.mass, plain.mass, tolerance)
+    close(fast.scores.psi(), plain.scores().psi(), tolerance)
+    close(fast.drawn().psi(), plain.drawn().psi(), tolerance)
+    close(fast.origin.weights(), plain.weights(), tolerance)
+
+
+FEW = [("balanced", 17), ("gaps and weights", 17)]  # towns untreated to the end: 16
+
+
+@pytest.mark.parametrize(("name", "minimum"), [*((name, 1) for name in RECIPES), *FEW])
+def test_imputed_cells_equal_those_from_observations(name, minimum):
+    recipe = replace(RECIPES[name], cohorts=(2000, *RECIPES[name].cohorts))
+    fast, plain = imputed(recipe.panel(), minimum)
+    same_cells(fast, plain)
+    assert [line.partition("(")[0] for line in fast.lost] == [
+        line.partition("(")[0] for line in plain.lost
+    ]
+    if recipe.missing or recipe.windows:
+        assert fast.lost == plain.lost
+
+
+@settings(max_examples=60)
+@given(panel=small_panels())
+def test_imputed_cells_equal_those_from_observations_on_small_panels(panel):
+    try:
+        ek.did.imputation(panel)
+    except IdentificationError:
+        assume(False)
+    fast, plain = imputed(panel)
+    assume(np.abs(plain.weights()).max() < 1e4)
+    same_cells(fast, plain, SMALL)
 
 
 @pytest.mark.parametrize("kind", ["CR2", "CR3"])

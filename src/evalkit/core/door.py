@@ -6,12 +6,11 @@ Not for choosing rows: the panel decides what it drops, and counts it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evalkit.core.arrays import NARROW, Codes, Flags, Labels, Vector, encode, sealed
+from evalkit.core.arrays import Codes, Flags, Labels, Vector, encode
 from evalkit.core.errors import OptionError, PanelError, some
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Door:
         """A numeric column ``(n,)``, NaN where it is empty."""
         plain = self.plain(name)
         values = self._number(name) if plain is None else plain.astype(float, copy=False)
-        if not infinite and not np.isfinite(_total(values)):
+        if not infinite and not np.isfinite(total(values)):
             wild = np.flatnonzero(np.isinf(values))
             if len(wild):
                 raise PanelError(
@@ -92,9 +91,9 @@ class Door:
     def label(self, name: str) -> tuple[Codes, Labels]:
         """Codes ``(n,)`` of a complete column and its sorted labels."""
         plain = self.plain(name)
-        if plain is not None and np.isfinite(_total(plain)):
+        if plain is not None and np.isfinite(total(plain)):
             codes, labels = encode(plain)
-            return codes, _whole(labels)
+            return codes, whole(labels)
         codes, labels = self._encoded(name)
         missing = np.flatnonzero(codes < 0)
         if len(missing):
@@ -120,9 +119,9 @@ class Door:
             and (when[1:] > when[:-1]).all()
             and (units == who[:, None]).all()
             and (times == when).all()
-            and np.isfinite(_total(who[-1:]) + _total(when[-1:]))
+            and np.isfinite(total(who[-1:]) + total(when[-1:]))
         ):
-            return _whole(who), _whole(when)
+            return whole(who), whole(when)
         return None
 
     def _encoded(self, name: str) -> tuple[Codes, Labels]:
@@ -142,7 +141,7 @@ class Door:
         if labels.dtype.kind == "f" and np.isinf(labels).any():
             rows = np.flatnonzero(np.isinf(labels)[codes]) + 1
             raise PanelError(f"column {name!r} is infinite in rows {some(rows)}. Correct it.")
-        return codes.astype(np.intp), _whole(labels)
+        return codes.astype(np.intp), whole(labels)
 
     def date(self, name: str, times: Labels, never: float) -> Vector:
         """First treated period ``(n,)``: a number like ``times``, or a position in text times."""
@@ -182,7 +181,7 @@ def _array(column: Any) -> Any:
     return np.asarray(column) if isinstance(dtype, np.dtype) and dtype.kind in "iuf" else column
 
 
-def _total(values: Labels) -> float:
+def total(values: Labels) -> float:
     """The sum: finite if no value is empty or infinite, in one pass."""
     with np.errstate(over="ignore", invalid="ignore"):
         return float(values.sum())
@@ -190,128 +189,14 @@ def _total(values: Labels) -> float:
 
 def missing(columns: dict[str, Vector]) -> dict[str, Flags]:
     """Empty rows ``(n,)`` of the columns that have any."""
-    return {name: np.isnan(v) for name, v in columns.items() if np.isnan(_total(v))}
+    return {name: np.isnan(v) for name, v in columns.items() if np.isnan(total(v))}
 
 
-def _whole(labels: Labels) -> Labels:
+def whole(labels: Labels) -> Labels:
     """Labels that are whole numbers as integers of one size."""
     if (labels.dtype.kind == "f" and not (labels % 1).any()) or labels.dtype.kind == "i":
         return labels.astype(np.int64)
     return np.array(labels.tolist()) if labels.dtype.kind == "u" else labels.copy()
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """The kept rows of a frame in order of unit and period.
-
-    Attributes
-    ----------
-    rows : Codes (n,) or slice
-        Rows of the frame.
-    unit, time : Codes (n,)
-    units, times : Labels (N,), (T,)
-    count : Codes (N,) or int
-        Rows of each unit.
-    """
-
-    rows: Codes | slice
-    unit: Codes
-    time: Codes
-    units: Labels
-    times: Labels
-    count: Codes | int
-
-    @classmethod
-    def of(cls, door: Door, unit: str, time: str, kept: Flags | None) -> Order:
-        """Sort the rows ``kept`` (None: all); refuse two rows of one unit and period."""
-        grid = door.grid(unit, time) if kept is None else None
-        if grid is not None:
-            units, times = grid
-            who = np.repeat(np.arange(len(units)), len(times))
-            when = np.tile(np.arange(len(times)), len(units))
-            return cls(slice(None), sealed(who), sealed(when), units, times, len(times))
-        who, units = door.label(unit)
-        when, times = door.label(time)
-        rows = np.arange(len(who)) if kept is None else np.flatnonzero(kept)
-        if kept is not None:
-            who, units = compact(who, units, rows)
-            when, times = compact(when, times, rows)
-        cell = who * len(times) + when
-        if (cell[1:] <= cell[:-1]).any():
-            order = _sorted(cell, len(units) * len(times))
-            rows, cell = rows[order], cell[order]
-            refuse_duplicates(unit, time, cell, units, times, rows)
-            who, when = who[order], when[order]
-        count = np.bincount(who, minlength=len(units))
-        return cls(rows, sealed(who), sealed(when), units, times, count)
-
-    @property
-    def first(self) -> Codes:
-        """First row of each unit ``(N,)``."""
-        if isinstance(self.count, int):
-            return np.arange(0, len(self.unit), self.count)
-        return np.cumsum(self.count) - self.count
-
-    def pick(self, *columns: Labels) -> Labels:
-        """The kept rows of columns of the frame, in order, ``(columns, n)``; a copy."""
-        out = np.empty((len(columns), len(self.unit)))
-        for at, column in enumerate(columns):
-            out[at] = column[self.rows]
-        return out
-
-    def row(self, at: int) -> int:
-        """Number of an ordered row in the frame, where the first is 1."""
-        return int(at if isinstance(self.rows, slice) else self.rows[at]) + 1
-
-    def constant(
-        self, name: str, column: Labels, rule: str, labels: Labels | None = None
-    ) -> Labels:
-        """The value of each unit ``(N,)``; refuse a column that changes within a unit.
-
-        ``column`` is in the frame's order; with ``labels`` it holds codes.
-        """
-        column = column if isinstance(self.rows, slice) else column[self.rows]
-        own = column[self.first]
-        differs = column != np.repeat(own, self.count)
-        if differs.any():
-            at = int(np.argmax(differs))
-            here, start = self.unit[at], int(self.first[self.unit[at]])
-            seen = [column[i] if labels is None else labels[column[i]] for i in (start, at)]
-            raise PanelError(
-                f"column {name!r}: unit {self.units[here]!s} has "
-                f"{plain(seen[0])} (row {self.row(start)}) and "
-                f"{plain(seen[1])} (row {self.row(at)}); {rule}. "
-                "Correct the file, or drop the unit."
-            )
-        return own if labels is None else labels[own]
-
-    def label(self, door: Door, name: str, rule: str) -> Labels:
-        """The label of each unit ``(N,)`` in a complete column that is constant within units."""
-        plain = door.plain(name)
-        if plain is not None and np.isfinite(_total(plain)):
-            return sealed(_whole(self.constant(name, plain, rule)))
-        codes, labels = door.label(name)
-        return sealed(self.constant(name, codes, rule, labels))
-
-
-def _sorted(cell: Codes, cells: int) -> Codes:
-    """Order of the rows by cell; they are placed, not compared, where there is room for it."""
-    if cells <= NARROW * len(cell):
-        place = np.full(cells, -1)
-        place[cell] = np.arange(len(cell))
-        order = place[place >= 0]
-        if len(order) == len(cell):  # else two rows share a cell
-            return order
-    return np.argsort(cell, kind="stable")
-
-
-def compact(codes: Codes, labels: Labels, rows: Codes | slice) -> tuple[Codes, Labels]:
-    """Codes of the kept rows, renumbered without the labels that no row uses any more."""
-    kept = codes[rows]
-    used = np.bincount(kept, minlength=len(labels)) > 0
-    if used.all():
-        return kept, labels
-    return (np.cumsum(used) - 1)[kept], labels[used]
 
 
 def as_number(times: Labels) -> Vector:
@@ -325,45 +210,3 @@ def refuse_text_or_repeats(option: str, names: Sequence[str]) -> None:
     repeated = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
     if repeated:
         raise OptionError(f"{option} names {some(repeated)} twice")
-
-
-def refuse_duplicates(
-    unit: str, time: str, cell: Codes, units: Labels, times: Labels, rows: Codes
-) -> None:
-    same = np.flatnonzero(np.diff(cell) == 0)
-    if len(same):
-        at = int(same[0])
-        who, when = divmod(int(cell[at]), len(times))
-        raise PanelError(
-            f"{unit} {units[who]!s} has two rows in {time} {times[when]!s} "
-            f"(rows {rows[at] + 1} and {rows[at + 1] + 1}; {len(same)} such pairs in all). "
-            "Keep one row per unit and period."
-        )
-
-
-def refuse_weights(name: str, weights: Vector, order: Order) -> None:
-    if not weights.min() > 0:
-        wrong = np.flatnonzero(weights <= 0)
-        at = int(wrong[0])
-        raise PanelError(
-            f"weight column {name!r} must be positive; row {order.row(at)} holds {weights[at]:g} "
-            f"({len(wrong)} such rows). Correct the weights, or drop the rows."
-        )
-
-
-def refuse_outside(name: str, cohorts: Vector, times: Labels, units: Labels) -> None:
-    clock = as_number(times)
-    outside = (cohorts < clock[0]) | (np.isfinite(cohorts) & (cohorts > clock[-1]))
-    if outside.any():
-        at = int(np.flatnonzero(outside)[0])
-        raise PanelError(
-            f"column {name!r}: unit {units[at]!s} adopts in {cohorts[at]:g}, outside the sample "
-            f"{times[0]!s} to {times[-1]!s} ({int(outside.sum())} such units). Leave it empty if "
-            "the unit is untreated throughout, or extend the sample."
-        )
-
-
-def plain(value: Any) -> str:
-    if isinstance(value, float):
-        return "never" if np.isinf(value) else f"{value:g}"
-    return str(value)

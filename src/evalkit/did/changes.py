@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.errors import IdentificationError
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Rows, Scores
-from evalkit.did.group_time import Cell, Made, reason
-from evalkit.engines.cohorts import Starts
+from evalkit.did.group_time import Cell, Made, Source, reasons
 from evalkit.engines.doubly_robust import Method, Side, compare
 
 
@@ -43,15 +43,15 @@ class _Cohort:
     psi: Matrix
     cells: list[int] = field(default_factory=list)
 
-    def side(self, cell: Cell, *, complete: bool) -> tuple[Codes | slice, Side]:
-        """The units seen in both periods of a cell, with the outcomes of all periods if
-        ``complete``, else of the two."""
-        base = 0 if self.x.shape[1] == 1 else cell.base
+    def side(self, cell: Cell, at: int, *, complete: bool) -> tuple[Codes | slice, Side]:
+        """The units seen in both periods of a cell, with the covariates of period ``at`` and the
+        outcomes of all periods if ``complete``, else of the two."""
+        at = 0 if self.x.shape[1] == 1 else at
         if complete:
-            return slice(None), Side(self.y, self.x[:, base], self.weight)
+            return slice(None), Side(self.y, self.x[:, at], self.weight)
         pair = self.y[:, [cell.t, cell.base]]
         rows = np.flatnonzero(~np.isnan(pair).any(axis=1))
-        return rows, Side(pair[rows], self.x[rows, base], self.weight[rows])
+        return rows, Side(pair[rows], self.x[rows, at], self.weight[rows])
 
     def put(self, rows: Codes | slice, ks: list[int], part: Matrix) -> None:
         """Keep contributions of some units to the cells ``ks``."""
@@ -60,9 +60,13 @@ class _Cohort:
 
 
 def from_changes(
-    panel: Panel, cells: Sequence[Cell], covariates: Sequence[str], method: Method
+    panel: Panel,
+    cells: Sequence[Cell],
+    covariates: Sequence[str],
+    method: Method,
+    source: Source = "base",
 ) -> Made:
-    """Cells from changes of the units seen in both periods, with covariates of the base period.
+    """Cells from changes of the units seen in both periods, with covariates of one of them.
 
     On a complete panel, cells that share treated, controls and covariates are estimated together.
     Contributions are kept by cohort, for the cells that the cohort takes part in.
@@ -70,19 +74,22 @@ def from_changes(
     starts, complete = Starts.of(panel), panel.balanced
     cohorts = _cohorts(panel, starts, cells, covariates)
     fixed = cohorts[0].x.shape[1] == 1
+    at = [cell.base if source == "base" else min(cell.base, cell.t) for cell in cells]
     batches: dict[tuple[object, ...], list[int]] = {}
     for k, cell in enumerate(cells):
-        key = (-1 if fixed else cell.base) if complete else k
+        key = (-1 if fixed else at[k]) if complete else k
         batches.setdefault((cell.g, cell.controls, key), []).append(k)
     theta, counts = np.full(len(cells), np.nan), np.zeros((len(cells), 2), np.intp)
-    failed = []
+    failed: list[tuple[Cell, str]] = []
     for ks in batches.values():
-        own, at = cells[ks[0]], np.arange(len(ks))
+        own = cells[ks[0]]
         members = [cohorts[c] for c in (own.g, *own.controls)]
-        rows, sides = zip(*(each.side(own, complete=complete) for each in members), strict=True)
+        rows, sides = zip(
+            *(each.side(own, at[ks[0]], complete=complete) for each in members), strict=True
+        )
         t, base = ([cells[k].t for k in ks], [cells[k].base for k in ks]) if complete else (0, 1)
         change = np.zeros((sides[0].y.shape[1], len(ks)))
-        change[t, at], change[base, at] = 1.0, -1.0
+        change[t, range(len(ks))], change[base, range(len(ks))] = 1.0, -1.0
         ends = np.cumsum([len(side.y) for side in sides])
         counts[ks] = ends[0], ends[-1] - ends[0]
         try:
@@ -94,12 +101,12 @@ def from_changes(
                 names=["the intercept", *covariates],
             )
         except IdentificationError as wrong:
-            failed.append(reason(starts, [cells[k] for k in ks], wrong))
+            failed += [(cells[k], str(wrong)) for k in ks]
             continue
         parts = [one, *np.split(zero, ends[1:-1] - ends[0])]
         for each, mine, part in zip(members, rows, parts, strict=True):
             each.put(mine, ks, part)
-    return Made(theta, _scores(cohorts, len(cells), panel.n_units), counts, tuple(failed))
+    return Made(theta, _scores(cohorts, len(cells), panel.n_units), counts, reasons(starts, failed))
 
 
 def _cohorts(
@@ -109,7 +116,7 @@ def _cohorts(
     if panel.balanced and all((column == column[:, :1]).all() for column in columns):
         columns = [column[:, :1] for column in columns]
     outcome = panel.wide()
-    weight = panel.weight[np.searchsorted(panel.unit, np.arange(panel.n_units))]
+    weight = panel.unit_weight
     once = columns[0].shape[1] if columns else 1
     cohorts = []
     for c, at in enumerate(Groups(starts.code, len(starts.start)).rows()):

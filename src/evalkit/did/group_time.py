@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
+from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.engines.cohorts import Cohorts, Starts, plain
+from evalkit.engines.cohorts import Cohorts
 from evalkit.engines.doubly_robust import Method, four_groups
 
 Control: TypeAlias = Literal["never", "not_yet"]
 Base: TypeAlias = Literal["varying", "universal"]
+Source: TypeAlias = Literal["base", "earlier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,46 +49,38 @@ class Made:
     failed: tuple[str, ...] = ()
 
 
-class Staggered(Protocol):
-    """What a plan needs: adoption dates of the cohorts, ``inf`` last, and the periods."""
-
-    @property
-    def start(self) -> Vector: ...
-
-    @property
-    def clock(self) -> Vector: ...
-
-
 def plan(
-    cohorts: Staggered, control: Control, anticipation: int, base: Base
+    starts: Starts, control: Control, anticipation: int, base: Base
 ) -> tuple[list[Cell], list[str]]:
     """The comparisons to make, and in words those that cannot be made."""
-    clock, start = cohorts.clock.tolist(), cohorts.start.tolist()
-    never = tuple(c for c, date in enumerate(start) if date == np.inf)
+    clock, earliest = starts.clock.tolist(), starts.earliest.tolist()
+    never = tuple(c for c, date in enumerate(earliest) if date == np.inf)
     cells, lost = [], []
-    for g, date in enumerate(start):
+    for g, date in enumerate(earliest):
         if date == np.inf:
             continue
         before = sum(now + anticipation < date for now in clock)
         if not before:
-            lost.append(f"cohort {plain(date)} left out: no period before its treatment")
+            lost.append(f"cohort {starts.label(g)} left out: no period before its treatment")
             continue
         without = []
-        for t, now in enumerate(clock):
-            exposed = now + anticipation >= date
+        for t in np.flatnonzero(starts.known(g)).tolist():
+            exposed = clock[t] + anticipation >= date
             b = before - 1 if exposed or base == "universal" else t - 1
             if b < 0 or b == t:
                 continue
             against = never
             if control == "not_yet":
                 last = clock[max(t, b)] + anticipation
-                against = tuple(c for c, other in enumerate(start) if other > last and c != g)
+                against = tuple(c for c, other in enumerate(earliest) if other > last and c != g)
             if against:
                 cells.append(Cell(g, t, b, against))
             else:
-                without.append(plain(now))
+                without.append(plain(clock[t]))
         if without:
-            lost.append(f"cohort {plain(date)}: no untreated unit is left in {some(without, 20)}")
+            lost.append(
+                f"cohort {starts.label(g)}: no untreated unit is left in {some(without, 20)}"
+            )
     return cells, lost
 
 
@@ -118,7 +113,8 @@ def from_records(
     at = Groups(code * periods + panel.time, len(starts.start) * periods).rows()
     x = _design(panel, covariates)
     theta, psi = np.full(len(cells), np.nan), np.zeros((n, len(cells)))
-    counts, failed = np.zeros((len(cells), 2), np.intp), []
+    counts = np.zeros((len(cells), 2), np.intp)
+    failed: list[tuple[Cell, str]] = []
     for k, cell in enumerate(cells):
         groups = (cell.g, *cell.controls)
         rows = np.concatenate([at[c * periods + s] for c in groups for s in (cell.base, cell.t)])
@@ -135,10 +131,10 @@ def from_records(
                 names=["the intercept", *covariates],
             )
         except IdentificationError as wrong:
-            failed.append(reason(starts, [cell], wrong))
+            failed.append((cell, str(wrong)))
             continue
         psi[:, k] = np.bincount(panel.unit[rows], part, minlength=n)
-    return Made(theta, Scores.dense(psi), counts, tuple(failed))
+    return Made(theta, Scores.dense(psi), counts, reasons(starts, failed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,11 +163,49 @@ class CellWeights:
         return out
 
 
+def refuse_changing_weights(panel: Panel) -> None:
+    """Refuse weights that change within units, where changes of units are compared."""
+    first = panel.unit_weight[panel.unit]
+    differs = np.flatnonzero(panel.weight != first)
+    if len(differs):
+        at = differs[0]
+        raise IdentificationError(
+            f"the weight of unit {panel.units[panel.unit[at]]} changes from {first[at]:g} to "
+            f"{panel.weight[at]:g}; changes of units need one weight per unit. "
+            "Average it, or use callaway_santanna(..., unbalanced='records')."
+        )
+
+
 def _design(panel: Panel, covariates: Sequence[str]) -> Matrix:
     return np.column_stack([np.ones(len(panel.y)), *(panel.column(name) for name in covariates)])
 
 
-def reason(starts: Starts, cells: Sequence[Cell], wrong: IdentificationError) -> str:
-    """Why some cells of one cohort are not estimated."""
-    periods = some((plain(starts.clock[cell.t]) for cell in cells), 20)
-    return f"cohort {plain(starts.start[cells[0].g])} in {periods} is not estimated: {wrong}"
+def reasons(starts: Starts, failed: Sequence[tuple[Cell, str]]) -> tuple[str, ...]:
+    """Why cells are not estimated: one line for the periods of a cohort that share a reason."""
+    shared: dict[tuple[int, str], list[Cell]] = {}
+    for cell, why in failed:
+        shared.setdefault((cell.g, why), []).append(cell)
+    lines = []
+    for (g, why), cells in shared.items():
+        periods, bases = (
+            some(dict.fromkeys(plain(starts.clock[at]) for at in sorted(found)), 20)
+            for found in ([c.t for c in cells], [c.base for c in cells])
+        )
+        lines.append(
+            f"cohort {starts.label(g)} in {periods} (against {bases}) is not estimated: {why}"
+        )
+    return tuple(lines)
+
+
+def alone(index: Index, counts: Codes) -> list[str]:
+    """Which cohorts, and which periods of comparison, are one unit: its noise is nowhere seen."""
+    lines = []
+    for side, column, what in (("treated", 0, "cohort"), ("comparison", 1, "time")):
+        single = counts[:, column] == 1
+        if single.any():
+            names = [name for name, one in zip(index.level(what), single, strict=True) if one]
+            lines.append(
+                f"one {side} unit only in {some(dict.fromkeys(names), 20)}: its own noise is in no "
+                "standard error; judge by evalkit.placebo or randomisation"
+            )
+    return lines

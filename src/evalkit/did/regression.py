@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector, cross
 from evalkit.core.errors import OptionError, some
 from evalkit.core.estimate import Estimate
@@ -18,7 +19,6 @@ from evalkit.core.scores import Scores
 from evalkit.core.threads import one_thread
 from evalkit.engines.blocks import BlockFit, Columns
 from evalkit.engines.cells import CellFit
-from evalkit.engines.cohorts import Starts
 from evalkit.engines.regress import Fit, least_squares, two_stage
 
 Absorb = Sequence[str | tuple[str, ...]]

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evalkit.core.arrays import Flags, Matrix
+from evalkit.core.adoption import Starts, plain
+from evalkit.core.arrays import Codes, Matrix
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -19,7 +20,6 @@ from evalkit.core.scores import Scores
 from evalkit.core.threads import one_thread
 from evalkit.did.regression import TWO_WAY, Absorb, fit_cells
 from evalkit.engines.change import Change
-from evalkit.engines.cohorts import Starts, plain
 
 
 @one_thread
@@ -63,13 +63,18 @@ def two_by_two(panel: Panel) -> Estimate:
     >>> ek.did.two_by_two(panel).theta
     array([1.])
     """
-    cohorts = require_contrast(panel)
-    if len(cohorts) > 1:
+    require_contrast(panel)
+    starts = Starts.of(panel)
+    if len(starts.start) > 2:
+        labels = map(starts.label, range(len(starts.start) - 1))
         raise IdentificationError(
-            f"units adopt in {some(cohorts)}: a two-by-two has one adoption date. Keep one cohort "
+            f"units adopt in {some(labels)}: a two-by-two has one adoption date. Keep one cohort "
             "with the never-treated, or use an estimator for staggered adoption."
         )
-    change = Change.of(panel, panel.clock[panel.time] >= cohorts[0])
+    # Periods inside a window are left out on both sides, or their trends would not cancel.
+    change = Change.of(
+        panel, panel.clock[panel.time] >= starts.start[0], starts.known(0)[panel.time]
+    )
     delta, both = change.delta, change.both
     psi = np.zeros((panel.n_units, 1))
     means = []
@@ -92,7 +97,7 @@ def two_by_two(panel: Panel) -> Estimate:
             "ATT",
             "two-by-two",
             panel.outcome,
-            int(both[panel.unit].sum()),
+            int(np.count_nonzero(change.row)),
             panel.provenance,
             (*panel.ledger, *change.notes),
         ),
@@ -214,8 +219,8 @@ def event_study(
     array([1., 2.])
     """
     require_contrast(panel)
-    event, seen = event_times(panel)
-    observed = np.unique(event[seen & np.isfinite(event)])
+    event, units = event_times(panel)
+    observed = np.unique(event[(units > 0) & np.isfinite(event)])
     if reference not in observed:
         raise IdentificationError(
             f"no treated unit is observed at event time {reference}; "
@@ -234,31 +239,39 @@ def event_study(
     )
 
 
-def event_times(panel: Panel) -> tuple[Matrix, Flags]:
-    """Periods since adoption ``(G, T)``, and which cohorts are observed in which periods."""
+def event_times(panel: Panel) -> tuple[Matrix, Codes]:
+    """Periods since adoption ``(G, T)``, and how many units of each cohort each period has."""
     starts = Starts.of(panel)
-    event = starts.event
+    shape = len(starts.start), panel.n_periods
     if panel.balanced:
-        return event, np.ones(event.shape, bool)
-    cell = starts.code[panel.unit] * panel.n_periods + panel.time
-    return event, np.bincount(cell, minlength=event.size).reshape(event.shape) > 0
+        size = np.bincount(starts.code, minlength=shape[0])
+        return starts.event, np.broadcast_to(size[:, None], shape)
+    cell = starts.code[panel.unit] * shape[1] + panel.time
+    return starts.event, np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
     """Adoption dates of the treated; refuse a panel without treated or without comparison rows."""
-    start = Starts.of(panel).start
-    cohorts = start[np.isfinite(start)]
-    if not len(cohorts):
+    starts = Starts.of(panel)
+    dated = np.isfinite(starts.start)
+    if not dated.any():
         raise IdentificationError(
             "no unit is treated: name the adoption column in Panel.from_frame(..., cohort=...)"
         )
-    if never and len(cohorts) == len(start):
+    if never and dated.all():
         raise IdentificationError(
             f"no unit is never treated (all {panel.n_units} adopt); this estimator compares with "
             "the never-treated. Use one that compares with the not-yet-treated."
         )
-    event, seen = event_times(panel)
+    if (starts.earliest[dated] <= panel.clock[0]).all():
+        what = "adopt" if panel.earliest is None else "adopt, or may adopt,"
+        raise IdentificationError(
+            f"all {int(dated[starts.code].sum())} treated units {what} in the first period "
+            f"{panel.times[0]!s}: nothing is observed before their treatment. Add earlier periods, "
+            "or other units."
+        )
+    event, units = event_times(panel)
     for rows, group in ((event >= 0, "treated"), (event < 0, "untreated")):
-        if not (rows & seen).any():
+        if not (rows & (units > 0)).any():
             raise IdentificationError(f"the panel has no {group} observation")
-    return [float(cohort) for cohort in cohorts]
+    return list(dict.fromkeys(starts.start[dated].tolist()))

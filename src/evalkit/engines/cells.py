@@ -17,10 +17,11 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import qr, solve_triangular
 
+from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector, encode
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.engines.cohorts import Cohorts, PathWeights, Starts
+from evalkit.engines.cohorts import Cohorts, PathWeights
 from evalkit.engines.leverage import Batch, Clustered, remembered, spectrum
 from evalkit.engines.pivoted import Pivoted
 from evalkit.engines.regress import (

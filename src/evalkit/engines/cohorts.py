@@ -13,38 +13,15 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode
+from evalkit.core.adoption import Starts, plain
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Rows, Scores
 
-_starts: WeakKeyDictionary[Panel, Starts] = WeakKeyDictionary()
 _passes: WeakKeyDictionary[Panel, Cohorts | None] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True, eq=False)
-class Starts:
-    """Cohorts of a panel: dates ``(G,)``, the cohort of each unit ``(N,)``, periods ``(T,)``."""
-
-    start: Vector
-    code: Codes
-    clock: Vector
-
-    @classmethod
-    def of(cls, panel: Panel) -> Starts:
-        """The cohorts of a panel, found once."""
-        if panel not in _starts:
-            code, start = encode(panel.cohort)
-            _starts[panel] = cls(start, code, panel.clock)
-        return _starts[panel]
-
-    @property
-    def event(self) -> Matrix:
-        """Periods since adoption ``(G, T)``, -inf for the never-treated."""
-        event: Matrix = self.clock - self.start[:, None]
-        return event
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +38,8 @@ class Cohorts:
         Unit weights.
     outcome : Matrix (N, T)
     clock : Vector (T,)
+    earliest : Vector (G,)
+        First possible date: before ``start`` where only a window is known.
     """
 
     start: Vector
@@ -68,6 +47,7 @@ class Cohorts:
     weight: Vector
     outcome: Matrix
     clock: Vector
+    earliest: Vector
 
     @classmethod
     def of(cls, panel: Panel) -> Cohorts | None:
@@ -86,8 +66,9 @@ class Cohorts:
         weight = panel.weight.reshape(panel.n_units, panel.n_periods)
         if (weight != weight[:, :1]).any():
             return None
-        starts, shape = Starts.of(panel), (panel.n_units, panel.n_periods)
-        return cls(starts.start, starts.code, weight[:, 0], panel.y.reshape(shape), starts.clock)
+        dates = Starts.of(panel)
+        y = panel.y.reshape(panel.n_units, panel.n_periods)
+        return cls(dates.start, dates.code, weight[:, 0], y, dates.clock, dates.earliest)
 
     @property
     def size(self) -> int:
@@ -182,12 +163,7 @@ def cohort_mass(
 
 def cell_index(starts: Starts, g: Sequence[int], t: Sequence[int]) -> Index:
     """Names of cells by the positions of their cohort and period."""
-    dates, periods = ([plain(value) for value in of] for of in (starts.start, starts.clock))
+    dates = [starts.label(c) for c in range(len(starts.start))]
+    periods = [plain(time) for time in starts.clock]
     keys = tuple((dates[c], periods[s]) for c, s in zip(g, t, strict=True))
     return Index(("cohort", "time"), keys)
-
-
-def plain(value: float) -> int | float:
-    """A period as an int where it is one, for index keys."""
-    number = float(value)
-    return int(number) if number.is_integer() else number

@@ -7,16 +7,18 @@ paths if the panel is balanced, of units' weights if not. Cost: :math:`NT^2`, le
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
 
+from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Codes, Flags, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.origin import Linear
 from evalkit.core.panel import Panel
-from evalkit.core.scores import Scores
-from evalkit.engines.cohorts import Cohorts, PathWeights, Starts, plain
+from evalkit.core.scores import Rows, Scores
+from evalkit.engines.cohorts import Cohorts, PathWeights
 from evalkit.engines.pivoted import Pivoted
 from evalkit.engines.table import Table, TableWeights, normalised
 
@@ -39,6 +41,8 @@ class ImputedCells:
         Treated units of the cell, untreated units of its period.
     lost : tuple of str
         What cannot be imputed, and why.
+    drawn : callable
+        Scores that make ``mass`` random, where the treated are drawn with their units.
     """
 
     g: Codes
@@ -49,6 +53,7 @@ class ImputedCells:
     origin: Linear
     counts: Codes
     lost: tuple[str, ...]
+    drawn: Callable[[], Scores]
 
 
 def impute_cells(panel: Panel, minimum: int) -> ImputedCells | None:
@@ -71,7 +76,8 @@ def impute_cells(panel: Panel, minimum: int) -> ImputedCells | None:
     target = (np.eye(len(free))[t] - of.reach[g, :, t] / of.mass[g, t][:, None]).T
     adjoint = period.solve(target)
     kept = np.abs(normal @ adjoint - target).max(axis=0, initial=0.0) < IDENTIFIED
-    lost = _lost(of, starts.clock, free, minimum, t[~kept])
+    lost = _short(panel, source, known)
+    lost += _lost(of, starts.clock, free, minimum, t[~kept])
     if not kept.any():
         raise IdentificationError("no treated cell can be imputed: " + some(lost))
     g, t, adjoint, target = g[kept], t[kept], adjoint[:, kept], target[:, kept]
@@ -84,7 +90,9 @@ def impute_cells(panel: Panel, minimum: int) -> ImputedCells | None:
     lin[g, t, np.arange(len(g))] = 1 / mass
     scores, origin = _contributions(panel, source, known, fitted, lin)
     counts = np.stack([of.size[g, t], free[t]], axis=1)
-    return ImputedCells(g, t, theta, mass, scores, origin, counts, tuple(lost))
+    return ImputedCells(
+        g, t, theta, mass, scores, origin, counts, tuple(lost), lambda: _drawn(source, known, g, t)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +104,7 @@ class _Sums:
     sums of outcomes, weights and units of the known. ``mass``, ``total`` and ``size`` ``(T,)``:
     weights, weighted sums of outcomes and units of the treated. ``reach`` ``(T, T)``: how the unit
     effects of the treated in a period (column) rest on the known periods (rows). ``late`` ``(T,)``:
-    whether anybody is treated. ``short``: units with treated observations only.
+    whether anybody is treated.
     """
 
     normal: Matrix
@@ -108,7 +116,6 @@ class _Sums:
     size: Codes
     reach: Matrix
     late: Flags
-    short: Codes
 
     @classmethod
     def stacked(cls, sums: list[_Sums]) -> _Sums:
@@ -128,7 +135,6 @@ class _Sums:
         w0, w1, share = w * known, w * ~known, normalised(w, known)
         y = y - (share * y).sum(axis=1, keepdims=True)
         usable = share.any(axis=1, keepdims=True)
-        short = np.count_nonzero(w1.any(axis=1, keepdims=True) & ~usable)
         late, w1 = w1.any(axis=0), w1 * usable
         return cls(
             normal=np.diag(w0.sum(axis=0)) - share.T @ w0,
@@ -140,15 +146,30 @@ class _Sums:
             size=units * np.count_nonzero(w1, axis=0),
             reach=share.T @ w1,
             late=np.asarray(late),
-            short=np.asarray(units * short),
         )
+
+
+def _short(panel: Panel, source: Cohorts | Table, known: Flags) -> list[str]:
+    """Units with treated observations only, in words."""
+    starts = Starts.of(panel)
+    if isinstance(source, Cohorts):
+        gone = np.flatnonzero(~known.any(axis=1)).tolist()
+        count = sum(len(source.at[c]) for c in gone)
+        labels = [f"cohort {starts.label(c)}" for c in gone]
+    else:
+        untreated = source.weight * known[starts.code]
+        units = np.flatnonzero(~untreated.any(axis=1))
+        count, labels = len(units), [str(label) for label in panel.units[units]]
+    if not count:
+        return []
+    return [
+        f"{count} units not imputed ({some(labels)}): fewer than 1 untreated observation of their "
+        "own"
+    ]
 
 
 def _lost(of: _Sums, clock: Vector, free: Codes, minimum: int, unreached: Codes) -> list[str]:
     lost = []
-    short = int(of.short.sum())
-    if short:
-        lost.append(f"{short} units not imputed: fewer than 1 untreated observation of their own")
     few = [plain(clock[t]) for t in np.flatnonzero(of.late.any(axis=0) & (free < minimum))]
     if few:
         what = "no untreated unit" if minimum == 1 else f"fewer than {minimum} untreated units"
@@ -170,3 +191,22 @@ def _contributions(
     centred = lin - known[:, :, None] * lin.sum(axis=1, keepdims=True) / before
     scores = source.around(fitted, centred)
     return scores, PathWeights(source, scores.lin)
+
+
+def drawn_paths(cohorts: Cohorts, g: Codes) -> Scores:
+    """Weights of the units of cohorts ``g`` ``(K,)``."""
+    lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(g)))
+    lin[g, -1, range(len(g))] = 1.0
+    return cohorts.scores(lin)
+
+
+def _drawn(source: Cohorts | Table, known: Flags, g: Codes, t: Codes) -> Scores:
+    if isinstance(source, Cohorts):
+        return drawn_paths(source, g)
+    blocks = [
+        source.weight[at] * (source.weight[at] * before).any(axis=1, keepdims=True)
+        for at, before in zip(source.at, known, strict=True)
+    ]
+    lin = np.zeros((*known.shape, len(g)))
+    lin[g, t, range(len(g))] = 1.0
+    return Scores(Rows(blocks, source.at, len(source.weight)), lin.reshape(-1, len(g)))

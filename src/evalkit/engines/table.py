@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from evalkit.core.adoption import Starts
 from evalkit.core.arrays import NARROW, Codes, Flags, Groups, Matrix, Vector
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Rows, Scores
-from evalkit.engines.cohorts import Starts
 
 _tables: WeakKeyDictionary[Panel, Table | None] = WeakKeyDictionary()
 
