@@ -40,7 +40,7 @@ _DOORS = {
     "placebo": "evalkit.inference.placebo",
     "negative_weights": "evalkit.inference.negative_weights",
     "stack": "evalkit.core.estimate",
-    "wald": "evalkit.inference.infer",
+    "wald": "evalkit.inference.wald",
 }
 
 __all__ = [*sorted({*_ROOMS, *_DOORS})]
@@ -61,12 +61,12 @@ if TYPE_CHECKING:
     from evalkit.inference.compare import compare as compare
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
-    from evalkit.inference.infer import wald as wald
     from evalkit.inference.negative_weights import negative_weights as negative_weights
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.inference.resample import bootstrap as bootstrap
     from evalkit.inference.resample import jackknife as jackknife
+    from evalkit.inference.wald import wald as wald
     from evalkit.show import figures as figures
     from evalkit.show import tables as tables
     from evalkit.show.claims import claim as claim
