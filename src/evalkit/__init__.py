@@ -41,6 +41,7 @@ _DOORS = {
     "negative_weights": "evalkit.inference.negative_weights",
     "stack": "evalkit.core.estimate",
     "wald": "evalkit.inference.wald",
+    "wild_bootstrap": "evalkit.inference.wild",
 }
 
 __all__ = [*sorted({*_ROOMS, *_DOORS})]
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from evalkit.inference.resample import bootstrap as bootstrap
     from evalkit.inference.resample import jackknife as jackknife
     from evalkit.inference.wald import wald as wald
+    from evalkit.inference.wild import wild_bootstrap as wild_bootstrap
     from evalkit.show import figures as figures
     from evalkit.show import tables as tables
     from evalkit.show.claims import claim as claim

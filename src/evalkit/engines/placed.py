@@ -8,7 +8,7 @@ import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Matrix, Vector
 from evalkit.core.estimate import Estimate
-from evalkit.core.origin import Leverage, Linear
+from evalkit.core.origin import Imposed, Leverage, Linear, Part
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,10 @@ class PlacedDesign:
     def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
         """Combinations that one cluster identifies alone."""
         return self.design.identified_by_one(cluster, combination)
+
+    def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
+        """Residuals under a null."""
+        return self.design.imposed(cluster, part, combination)
 
 
 def placed(estimate: Estimate, rows: Flags) -> Estimate:
