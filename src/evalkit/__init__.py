@@ -32,6 +32,8 @@ _DOORS = {
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
+    "conley_taber": "evalkit.inference.controls",
+    "ferman_pinto": "evalkit.inference.controls",
     "floor_dose": "evalkit.did.dose",
     "infer": "evalkit.inference.infer",
     "jackknife": "evalkit.inference.resample",
@@ -39,6 +41,7 @@ _DOORS = {
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
     "negative_weights": "evalkit.inference.negative_weights",
+    "randomisation": "evalkit.inference.randomisation",
     "stack": "evalkit.core.estimate",
     "wald": "evalkit.inference.wald",
     "wild_bootstrap": "evalkit.inference.wild",
@@ -60,11 +63,14 @@ if TYPE_CHECKING:
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
     from evalkit.inference.compare import compare as compare
+    from evalkit.inference.controls import conley_taber as conley_taber
+    from evalkit.inference.controls import ferman_pinto as ferman_pinto
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.negative_weights import negative_weights as negative_weights
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
+    from evalkit.inference.randomisation import randomisation as randomisation
     from evalkit.inference.resample import bootstrap as bootstrap
     from evalkit.inference.resample import jackknife as jackknife
     from evalkit.inference.wald import wald as wald

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from evalkit.core.arrays import Vector
+from evalkit.core.arrays import Matrix, Vector
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.provenance import Provenance
 
 if TYPE_CHECKING:
     import pandas as pd
-
-TIE = 1e-9  # statistics that differ by less, relative to their size, are equal but for rounding
-FAR = 60  # doublings of the first step after which an interval is called unbounded
-HALVINGS = 40  # of the step that holds the end of an interval
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +35,7 @@ class Tested:
     p_value: Vector
     conf_low: Vector
     conf_high: Vector
-    draws: Vector
+    draws: Matrix
     smallest: float
     method: str
     assumes: str
@@ -83,36 +76,3 @@ class Tested:
                 "rejected, and every interval is unbounded"
             )
         return "\n".join(lines)
-
-
-def beyond(draws: Vector, statistic: Vector | float) -> Vector:
-    """Share of draws ``(B, k)`` as far from zero as the statistic ``(k,)``, ties included."""
-    far: Vector = (np.abs(draws) >= np.abs(statistic) * (1 - TIE)).mean(axis=0)
-    return far
-
-
-def kept(p_value: float, level: float) -> bool:
-    """Whether a null stands: it is rejected if its p-value is at most ``1 - level``."""
-    return p_value > 1 - level + TIE
-
-
-def ends(accepted: Callable[[float], bool], centre: float, step: float) -> tuple[float, float]:
-    """Interval of nulls around ``centre`` that a test accepts, by doubling and halving ``step``."""
-    return _end(accepted, centre, -step), _end(accepted, centre, step)
-
-
-def _end(accepted: Callable[[float], bool], centre: float, step: float) -> float:
-    inside, outside = centre, centre + step
-    for _ in range(FAR):
-        if not accepted(outside):
-            break
-        inside, outside = outside, centre + 2 * (outside - centre)
-    else:
-        return float(np.copysign(np.inf, step))
-    for _ in range(HALVINGS):
-        middle = (inside + outside) / 2
-        if accepted(middle):
-            inside = middle
-        else:
-            outside = middle
-    return outside

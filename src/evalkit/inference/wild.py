@@ -5,18 +5,19 @@ Exact for least squares, from sums by cluster; a multiplier bootstrap of contrib
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Flags, Groups, Matrix, Vector, encode, frozen
-from evalkit.core.errors import CombinationError, OptionError, check_option
+from evalkit.core.arrays import Groups, Matrix, encode, frozen
+from evalkit.core.errors import CombinationError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.origin import Imposed, Part
 from evalkit.inference.covariance import clusters_of
-from evalkit.inference.tested import TIE, Tested, ends, kept
+from evalkit.inference.inversion import TIE, Curves, check_draws, share
+from evalkit.inference.tested import Tested
 
 Signs: TypeAlias = Literal["rademacher", "webb"]
 WEBB = np.outer([-1.0, 1.0], np.sqrt([1.5, 1.0, 0.5])).ravel()
@@ -86,10 +87,7 @@ def wild_bootstrap(
     """
     check_option("signs", signs, get_args(Signs))
     check_option("within", within, get_args(Part))
-    if draws < 2:
-        raise OptionError(f"draws={draws} must be at least 2; 9999 give a p-value to three digits")
-    if not 0 < level < 1:
-        raise OptionError(f"level={level} must lie between 0 and 1, for example 0.95")
+    check_draws(draws, level)
     clusters = clusters_of(estimate)
     codes, _ = encode(estimate.cluster)
     design, combination = estimate.leverage, estimate.combination
@@ -102,33 +100,13 @@ def wild_bootstrap(
         return _multiplied(estimate, Source(clusters, draws, seed, signs), level)
     imposed = [design.imposed(codes, within, column) for column in combination.T]
     source = Source(len(imposed[0].owner), draws, seed, signs)
-    curves = Curves.of(imposed, source, clusters)
-    return _tested(estimate, curves, source, level, within)
-
-
-def _tested(
-    estimate: Estimate, curves: Curves, source: Source, level: float, within: Part
-) -> Tested:
-    theta, clusters = estimate.theta, estimate.n_clusters
-    whole = within == "cluster"
-    at = range(len(theta))
-    intervals = [ends(curves.keeps(j, theta[j], level), theta[j], curves.error[j]) for j in at]
-    low, high = np.array(intervals).T
+    found = _drawn(imposed, source, clusters).results(estimate, level)
     return Tested(
-        estimate=theta,
-        statistic=frozen(theta / curves.error),
-        p_value=frozen(np.array([curves.p_value(j, theta[j]) for j in at])),
-        conf_low=frozen(low),
-        conf_high=frozen(high),
-        draws=frozen(np.stack([curves.draws(j, theta[j]) for j in at], axis=1)),
-        smallest=source.smallest,
+        **{**found, "smallest": source.smallest},
         method=f"wild cluster bootstrap, null imposed, {source.words(clusters, within)}",
         assumes="many clusters on each side, or clusters of equal size and variance on both"
-        if whole
+        if within == "cluster"
         else f"errors of a cluster uncorrelated across its {within}s, or alike in all clusters",
-        level=level,
-        index=estimate.index,
-        meta=estimate.meta,
     )
 
 
@@ -182,67 +160,23 @@ class Source:
             else:
                 yield WEBB[rng.integers(0, 6, (b, self.size))]
 
-    def share(self, far: Flags) -> float:
-        """P-value from the draws that are as far out as the sample."""
-        return float(far.mean()) if self.exact else float((1 + far.sum()) / (1 + self.count))
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curves:
-    """Numerator and squared standard error of every draw, as polynomials in the distance ``d``
-    from the estimate to the null.
-
-    Attributes
-    ----------
-    top : array (k, 2, B)
-    bottom : array (k, 3, B)
-    error : Vector (k,)
-        Standard error of the estimate (CR1); draws are in the same unit.
-    source : Source
-    """
-
-    top: Matrix
-    bottom: Matrix
-    error: Vector
-    source: Source
-
-    @classmethod
-    def of(cls, imposed: Sequence[Imposed], source: Source, clusters: int) -> Curves:
-        """Make every draw; parts that are whole clusters need no sums by cluster."""
-        k = len(imposed)
-        whole = source.size == clusters
-        run: list[Whole | Parts] = [Whole(one) if whole else Parts(one) for one in imposed]
-        top, bottom = np.empty((k, 2, source.count)), np.empty((k, 3, source.count))
-        at = 0
-        for v in source.blocks(1 if whole else 2 * clusters):
-            here = slice(at, at + len(v))
-            for j, make in enumerate(run):
-                top[j, :, here], bottom[j, :, here] = make.made(v, source.signs == "rademacher")
-            at += len(v)
-        scale = clusters / (clusters - 1)
-        score = [Groups(one.owner, clusters).sum(one.score[0]) for one in imposed]
-        error = np.sqrt([scale * s @ s for s in score])
-        return cls(top, scale * bottom, error, source)
-
-    def _at(self, j: int, d: float) -> tuple[Vector, Vector]:
-        a, b, c = self.bottom[j]
-        return self.top[j, 0] + d * self.top[j, 1], np.maximum(a + d * (b + d * c), 0.0)
-
-    def p_value(self, j: int, d: float) -> float:
-        """P-value of the null at distance ``d`` for coordinate ``j``."""
-        top, bottom = self._at(j, d)
-        t = d / self.error[j]
-        return self.source.share(top**2 >= t**2 * bottom * (1 - TIE) ** 2)
-
-    def keeps(self, j: int, theta: float, level: float) -> Callable[[float], bool]:
-        """Whether the test leaves a null standing."""
-        return lambda null: kept(self.p_value(j, theta - null), level)
-
-    def draws(self, j: int, d: float) -> Vector:
-        """The t statistics ``(B,)`` under that null."""
-        top, bottom = self._at(j, d)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(bottom > 0, top / np.sqrt(bottom), np.copysign(np.inf, top))
+def _drawn(imposed: Sequence[Imposed], source: Source, clusters: int) -> Curves:
+    """Make every draw; parts that are whole clusters need no sums by cluster."""
+    whole = source.size == clusters
+    top = np.empty((len(imposed), 2, source.count))
+    bottom = np.empty((len(imposed), 3, source.count))
+    run: list[Whole | Parts] = [Whole(one) if whole else Parts(one) for one in imposed]
+    at = 0
+    for v in source.blocks(1 if whole else 2 * clusters):
+        here = slice(at, at + len(v))
+        for j, make in enumerate(run):
+            top[j, :, here], bottom[j, :, here] = make.made(v, source.signs == "rademacher")
+        at += len(v)
+    scale = clusters / (clusters - 1)
+    score = [Groups(one.owner, clusters).sum(one.score[0]) for one in imposed]
+    error = np.sqrt([scale * s @ s for s in score])
+    return Curves(top, scale * bottom, error, source.exact)
 
 
 class Whole:
@@ -306,7 +240,7 @@ def _multiplied(estimate: Estimate, source: Source, level: float) -> Tested:
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = theta / error
     far = np.abs(t) >= np.abs(statistic) * (1 - TIE)
-    p_value = np.array([source.share(column) for column in far.T])
+    p_value = np.array([share(column, source.exact) for column in far.T])
     quantile = np.quantile(np.abs(t), level, axis=0, method="higher")
     return Tested(
         estimate=theta,
