@@ -34,10 +34,13 @@ _DOORS = {
     "compare": "evalkit.inference.compare",
     "conley_taber": "evalkit.inference.controls",
     "ferman_pinto": "evalkit.inference.controls",
+    "few_treated": "evalkit.inference.few_treated",
     "floor_dose": "evalkit.did.dose",
     "infer": "evalkit.inference.infer",
+    "influence": "evalkit.inference.influence",
     "jackknife": "evalkit.inference.resample",
     "load": "evalkit.data.contract",
+    "measured_size": "evalkit.inference.size",
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
     "negative_weights": "evalkit.inference.negative_weights",
@@ -65,14 +68,17 @@ if TYPE_CHECKING:
     from evalkit.inference.compare import compare as compare
     from evalkit.inference.controls import conley_taber as conley_taber
     from evalkit.inference.controls import ferman_pinto as ferman_pinto
+    from evalkit.inference.few_treated import few_treated as few_treated
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
+    from evalkit.inference.influence import influence as influence
     from evalkit.inference.negative_weights import negative_weights as negative_weights
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.inference.randomisation import randomisation as randomisation
     from evalkit.inference.resample import bootstrap as bootstrap
     from evalkit.inference.resample import jackknife as jackknife
+    from evalkit.inference.size import measured_size as measured_size
     from evalkit.inference.wald import wald as wald
     from evalkit.inference.wild import wild_bootstrap as wild_bootstrap
     from evalkit.show import figures as figures

@@ -37,8 +37,10 @@ def conley_taber(
     :math:`\sum_tw_{jt}\eta_{jt}`. The distribution is that of
     :math:`\sum_j\sum_tw_{jt}\hat\eta_{l(j)t}`, with :math:`l(j)` untreated clusters drawn without
     replacement (every choice once, if there are no more than ``draws``), and :math:`\hat\eta` their
-    mean residuals from unit and period effects, times :math:`N_0/(N_0-1)`: each is compared with
-    the others, as a treated cluster is. The interval is :math:`\hat\theta` less the quantiles.
+    mean residuals from unit and period effects, times :math:`N_0/(N_0-N_1)`: who is chosen is
+    compared with those who are not, as the treated are with the untreated. With one adoption date
+    on a balanced panel these are the placebo estimates of :func:`placebo`. The interval is
+    :math:`\hat\theta` less the quantiles.
 
     Parameters
     ----------
@@ -205,7 +207,7 @@ class Donors:
                 f"cannot stand in for {len(treated)} treated ones. Use the wild bootstrap, or "
                 "randomisation"
             )
-        scale = len(donors) / (len(donors) - 1)
+        scale = len(donors) / (len(donors) - len(treated))
         moved = scale * np.einsum("jtk,lt->jlk", w, np.where(seen, residual, 0.0)[donors])
         return cls(panel, cluster, treated, donors, moved, int((~touched & ~complete).sum()))
 

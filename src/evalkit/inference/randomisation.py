@@ -107,7 +107,10 @@ def randomisation(
     effect = scale * panel.treated
     shifts = _shifts(estimator, panel, estimate, effect)
     chosen = lottery.all() if exact else lottery.some(seed)
-    made = _again(estimator, lottery, chosen, estimate, effect, lottery.count if exact else draws)
+    made = _again(
+        estimator, lottery, chosen, estimate, effect, bool(shifts.any()),
+        lottery.count if exact else draws,
+    )  # fmt: skip
     curves = _curves(made, estimate, scale, shifts, studentise, exact)
     found = curves.results(estimate, level)
     for end in ("conf_low", "conf_high"):
@@ -271,16 +274,21 @@ def _again(
     chosen: Iterator[Codes],
     estimate: Estimate,
     effect: Vector,
+    inverted: bool,
     draws: int,
 ) -> Made:
-    """Estimate under each assignment; one that the estimator cannot answer is drawn again."""
+    """Estimate under each assignment; one that the estimator cannot answer is drawn again.
+
+    The constant effect is estimated too if the test is to be ``inverted``.
+    """
     theta, square = np.empty((2, draws, len(estimate))), np.empty((3, draws, len(estimate)))
     failed = 0
     for b in progress(range(draws), draws, "randomisation"):
         while True:
             try:
                 panel = lottery.drawn(next(chosen))
-                parts = [quietly(estimator, p) for p in (panel, panel.with_outcome(effect))]
+                outcomes = [panel, panel.with_outcome(effect)] if inverted else [panel]
+                parts = [quietly(estimator, p) for p in outcomes]
                 if any(part.index != estimate.index for part in parts):
                     raise IdentificationError("some coordinates are missing")
                 break
@@ -293,8 +301,8 @@ def _again(
                         f"under another assignment the estimator says: {wrong}. Average inside it, "
                         "or draw within=... so that every assignment can be estimated"
                     ) from wrong
-        s, e = (part.cluster_sums() for part in parts)
-        theta[:, b] = [part.theta for part in parts]
+        s, e = (part.cluster_sums() for part in (parts[0], parts[-1]))
+        theta[:, b] = parts[0].theta, parts[-1].theta
         square[:, b] = (s**2).sum(axis=0), (s * e).sum(axis=0), (e**2).sum(axis=0)
     return Made(theta, square, f", {failed} drawn again" if failed else "")
 
