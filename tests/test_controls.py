@@ -142,6 +142,7 @@ def test_donors_that_are_not_always_seen_are_left_out_and_counted():
     assert "of 1 among 18 untreated clusters; 1 others are not always seen" in result.method
 
 
+@pytest.mark.slow
 def test_noise_that_falls_with_size_is_met_by_ferman_and_pinto():
     """A large treated county: untreated ones, small and noisy, make Conley-Taber too timid; a small
     one makes it reject too often."""

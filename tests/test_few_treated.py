@@ -58,6 +58,7 @@ def test_the_size_is_the_share_of_drawn_panels_that_the_test_rejects():
     assert "24 clusters drawn from 22 untreated ones, 2 of them" in repr(result)
 
 
+@pytest.mark.slow
 def test_few_treated_clusters_show_a_size_far_above_what_the_test_says():
     wrong = ek.measured_size(panel(2), cells, draws=150).rate[0]
     right = ek.measured_size(panel(2), ek.did.two_way, vcov="CR3", draws=150).rate[0]
@@ -74,6 +75,7 @@ def test_another_test_can_be_measured():
     assert "the test given" in result.method
 
 
+@pytest.mark.slow
 def test_every_method_has_its_row_with_p_value_interval_and_size():
     result = ek.few_treated(panel(2), ek.did.two_way, draws=20)
     table = result.table.set_index("method")
@@ -90,7 +92,7 @@ def test_every_method_has_its_row_with_p_value_interval_and_size():
 
 
 def test_the_rows_are_what_the_methods_say_on_their_own():
-    p = panel(2)
+    p = panel(2, towns=12)
     table = ek.few_treated(p, ek.did.two_way, draws=0).table.set_index("method")
     f = ek.did.two_way(p)
     for name, own in {

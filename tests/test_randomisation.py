@@ -176,6 +176,7 @@ def test_the_seed_decides_is_printed_and_has_no_effect_where_all_are_made():
     assert small[0].draws.tobytes() == small[1].draws.tobytes()
 
 
+@pytest.mark.slow
 def test_it_takes_any_estimator_and_every_coordinate():
     p = panel(frame(units=10, treated=3, periods=6))
     for run in (ek.did.callaway_santanna, ek.did.imputation, ek.did.event_study):
@@ -196,6 +197,7 @@ def test_an_estimator_that_is_not_linear_has_a_p_value_and_no_interval():
         ek.randomisation(p, ek.did.synthetic_control, rule="complete")
 
 
+@pytest.mark.slow
 def test_doses_are_dealt_out_like_dates():
     data = frame(units=7, treated=0)
     data["dose"] = np.random.default_rng(4).normal(size=7)[data["unit"]]
@@ -205,6 +207,7 @@ def test_doses_are_dealt_out_like_dates():
     assert np.isnan(result.conf_low).all()
 
 
+@pytest.mark.slow
 def test_a_rejection_of_a_true_null_is_as_rare_as_it_says():
     rejected = []
     for seed in range(200):

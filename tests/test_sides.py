@@ -108,6 +108,7 @@ def test_many_small_cohorts_are_known_by_their_typical_size():
     assert standing["two_way"].group[0] > 8  # one mean for all
 
 
+@pytest.mark.slow
 def test_the_typical_size_says_what_the_means_of_cohorts_hide():
     panel = split([2] * 8, never=100)
     draws = np.random.default_rng(1).normal(size=(120, len(panel.y)))

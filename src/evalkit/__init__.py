@@ -32,8 +32,10 @@ _DOORS = {
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
+    "conley": "evalkit.inference.conley",
     "conley_taber": "evalkit.inference.controls",
     "ferman_pinto": "evalkit.inference.controls",
+    "driscoll_kraay": "evalkit.inference.dependence",
     "few_treated": "evalkit.inference.few_treated",
     "floor_dose": "evalkit.did.dose",
     "infer": "evalkit.inference.infer",
@@ -46,6 +48,7 @@ _DOORS = {
     "negative_weights": "evalkit.inference.negative_weights",
     "randomisation": "evalkit.inference.randomisation",
     "stack": "evalkit.core.estimate",
+    "two_way_clusters": "evalkit.inference.dependence",
     "wald": "evalkit.inference.wald",
     "wild_bootstrap": "evalkit.inference.wild",
 }
@@ -66,8 +69,11 @@ if TYPE_CHECKING:
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
     from evalkit.inference.compare import compare as compare
+    from evalkit.inference.conley import conley as conley
     from evalkit.inference.controls import conley_taber as conley_taber
     from evalkit.inference.controls import ferman_pinto as ferman_pinto
+    from evalkit.inference.dependence import driscoll_kraay as driscoll_kraay
+    from evalkit.inference.dependence import two_way_clusters as two_way_clusters
     from evalkit.inference.few_treated import few_treated as few_treated
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer

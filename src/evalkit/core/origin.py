@@ -66,6 +66,10 @@ class Leverage(Linear, Protocol):
         """True ``(k,)`` for combinations that some cluster identifies alone."""
         ...
 
+    def by_row(self) -> Matrix:
+        """Contributions of rows ``(n, p)``."""
+        ...
+
     def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
         """Residuals under nulls about one combination ``(p,)``, summed over parts of clusters."""
         ...

@@ -21,7 +21,10 @@ class Placed:
 
     def weights(self) -> Matrix:
         """Weights ``(size, p)``, zero in rows that were left out."""
-        inner = self.origin.weights()
+        return self.put(self.origin.weights())
+
+    def put(self, inner: Matrix) -> Matrix:
+        """Values of the rows, and zero elsewhere."""
         out = np.zeros((self.size, inner.shape[1]))
         out[self.rows] = inner
         return out
@@ -53,6 +56,10 @@ class PlacedDesign:
     def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
         """Combinations that one cluster identifies alone."""
         return self.design.identified_by_one(cluster, combination)
+
+    def by_row(self) -> Matrix:
+        """Contributions in the order of the whole panel."""
+        return self.place.put(self.design.by_row())
 
     def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
         """Residuals under a null."""

@@ -62,6 +62,10 @@ class Fit:
         scores = self.x * (self.weight * self.residual)[:, None]
         return self.unit.sum(scores) @ self.bread
 
+    def by_row(self) -> Matrix:
+        """Contributions of rows ``(n, p)``."""
+        return (self.x * (self.weight * self.residual)[:, None]) @ self.bread
+
     def weights(self) -> Matrix:
         """Row weights ``(n, p)``: ``weights.T @ y == beta``."""
         return (self.x * self.weight[:, None]) @ self.bread
