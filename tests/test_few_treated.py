@@ -55,7 +55,7 @@ def test_the_size_is_the_share_of_drawn_panels_that_the_test_rejects():
     assert result.rate[0] == np.mean(rejected)
     assert result.error[0] == pytest.approx(np.sqrt(result.rate[0] * (1 - result.rate[0]) / 40))
     assert "(seed 3)" in repr(result)
-    assert "24 clusters drawn from 22 untreated ones, 2 of them" in repr(result)
+    assert "40 panels: 24 clusters drawn from 22 untreated ones, 2 of" in repr(result)
 
 
 @pytest.mark.slow
@@ -64,6 +64,26 @@ def test_few_treated_clusters_show_a_size_far_above_what_the_test_says():
     right = ek.measured_size(panel(2), ek.did.two_way, vcov="CR3", draws=150).rate[0]
     assert wrong > 0.18
     assert right < 0.09
+
+
+def test_placebo_laws_are_dealt_out_among_the_clusters_of_a_panel_without_treatment():
+    recipe = RECIPES["clustered"]
+    p = replace(recipe.panel(recipe.frame(40)), cohort=np.full(40, np.inf), dose=None)
+    seen = []
+
+    def spy(q):
+        seen.append(q)
+        return ek.did.two_way(q)
+
+    result = ek.measured_size(p, spy, laws={2002: 3, 2004: 2}, draws=20)
+    assert "5 placebo laws dealt out among 16 clusters" in repr(result)
+    for q in seen:
+        assert q.y.tobytes() == p.y.tobytes()
+        dates = {c: set(q.cohort[q.cluster == c]) for c in np.unique(p.cluster)}
+        assert all(len(date) == 1 for date in dates.values())
+        held = sorted(min(date) for date in dates.values())
+        assert held[:5] == [2002, 2002, 2002, 2004, 2004]
+    assert len({q.cohort.tobytes() for q in seen}) > 10
 
 
 def test_another_test_can_be_measured():
@@ -131,6 +151,11 @@ def test_what_cannot_be_measured_is_refused():
     untreated = panel(0)
     with pytest.raises(IdentificationError, match="no unit is treated"):
         ek.measured_size(untreated, lambda p: ek.did.regression(p, on=["x"]))
+    with pytest.raises(IdentificationError, match="2 units are treated; placebo laws need"):
+        ek.measured_size(panel(2), ek.did.two_way, laws={2003: 2})
+    for laws in ({2003: 24}, {1999: 1}, {}, {2003: 0}):
+        with pytest.raises(OptionError, match="laws="):
+            ek.measured_size(panel(0), ek.did.two_way, laws=laws)
     with pytest.raises(OptionError, match="size=5"):
         ek.measured_size(panel(2), ek.did.two_way, size=5)
     with pytest.raises(OptionError, match="draws=-1"):

@@ -177,6 +177,13 @@ def _unit_of(sample):
     return np.searchsorted(sample.panel.units, sample.frame["town"].to_numpy())
 
 
+@over(panels=lambda recipe: recipe.weights)
+def test_only_the_ratio_of_weights_matters(sample):
+    heavy = sample.again(sample.frame.assign(weight=7 * sample.frame["weight"]))
+    close(heavy.theta, sample.estimate.theta)
+    close(heavy.psi, sample.estimate.psi)
+
+
 @over()
 def test_f_plus_f_is_two_f_in_theta_and_in_covariance(sample):
     f = sample.estimate

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode, frozen
-from evalkit.core.errors import IdentificationError, OptionError
+from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.provenance import Provenance
@@ -66,6 +66,7 @@ def measured_size(
     *,
     vcov: Vcov = "CR1",
     test: Test | None = None,
+    laws: Mapping[float, int] | None = None,
     size: float = 0.05,
     draws: int = 400,
     seed: int = 1,
@@ -80,10 +81,13 @@ def measured_size(
     It supposes that the treated are as noisy as the untreated: the size where they are not is
     another.
 
+    With ``laws`` a panel without treatment is taken as it is, and each draw deals laws that never
+    were out among its clusters, as in Bertrand, Duflo and Mullainathan.
+
     Parameters
     ----------
     panel : Panel
-        With at least five clusters that are never treated.
+        With at least five clusters that are never treated; with ``laws``, none is treated.
     estimator : callable
         ``Panel -> Estimate``; any.
     vcov : {"CR0", "CR1", "CR1S", "CR2", "CR3"}
@@ -91,6 +95,8 @@ def measured_size(
     test : callable, optional
         ``Panel -> Vector``, p-values of another test, for example
         ``lambda p: ek.wild_bootstrap(ek.did.two_way(p), draws=199).p_value``.
+    laws : mapping of period to int, optional
+        How many clusters adopt when.
     size : float
         Level of the test.
     draws, seed : int
@@ -103,7 +109,7 @@ def measured_size(
     Raises
     ------
     IdentificationError
-        With too few untreated clusters.
+        With too few untreated clusters, or with ``laws`` and treated ones.
 
     References
     ----------
@@ -123,8 +129,10 @@ def measured_size(
     """
     if not 0 < size < 1 or draws < 2:
         raise OptionError(f"size={size} must lie between 0 and 1, and draws={draws} be two or more")
-    index = quietly(estimator, panel).index
-    urn = Untreated.of(panel)
+    urn: Untreated | Laws = Untreated.of(panel) if laws is None else Laws.of(panel, laws)
+    index = quietly(
+        estimator, panel if laws is None else urn.drawn(np.random.default_rng(seed))
+    ).index
 
     def judged(drawn: Panel) -> Vector:
         estimate = quietly(estimator, drawn)
@@ -141,7 +149,7 @@ def measured_size(
         size=size,
         p_values=frozen(p_values),
         index=index,
-        method=f"{'the test given' if test else vcov}, {draws} panels of {urn.words} "
+        method=f"{'the test given' if test else vcov}, {draws} panels: {urn.words} "
         f"(seed {seed}{note})",
         provenance=panel.provenance,
     )
@@ -211,7 +219,47 @@ class Untreated:
         return replace(take_units(self.panel, units, copy), cohort=cohort)
 
 
-def _draw(urn: Untreated, test: Test, draws: int, seed: int, k: int) -> tuple[Matrix, int]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Laws:
+    """Placebo dates ``(m,)`` to deal out among the clusters of a panel without treatment."""
+
+    panel: Panel
+    cluster: Codes
+    dates: Vector
+    clusters: int
+
+    @classmethod
+    def of(cls, panel: Panel, laws: Mapping[float, int]) -> Laws:
+        """Check the dates and their number."""
+        if np.isfinite(panel.cohort).any():
+            raise IdentificationError(
+                f"{int(np.isfinite(panel.cohort).sum())} units are treated; placebo laws need a "
+                "panel without cohort=, or of the never-treated (panel.where)"
+            )
+        codes, labels = encode(panel.cluster)
+        unknown = [date for date in laws if date not in panel.clock]
+        total = sum(laws.values())
+        if unknown or min(laws.values(), default=0) < 1 or total >= len(labels):
+            raise OptionError(
+                f"laws={dict(laws)} must give numbers of clusters, fewer than {len(labels)} in "
+                f"all, at periods of the panel ({some(panel.clock)})"
+            )
+        dates = np.repeat(np.array(list(laws), float), list(laws.values()))
+        return cls(panel, codes, dates, len(labels))
+
+    @property
+    def words(self) -> str:
+        """What is drawn."""
+        return f"{len(self.dates)} placebo laws dealt out among {self.clusters} clusters"
+
+    def drawn(self, rng: np.random.Generator) -> Panel:
+        """The panel with laws that never were."""
+        date = np.full(self.clusters, np.inf)
+        date[rng.permutation(self.clusters)[: len(self.dates)]] = self.dates
+        return replace(self.panel, cohort=date[self.cluster])
+
+
+def _draw(urn: Untreated | Laws, test: Test, draws: int, seed: int, k: int) -> tuple[Matrix, int]:
     """P-values ``(draws, k)``; a panel that the test cannot answer is drawn again."""
     source = np.random.default_rng(seed)
     out, failed = np.empty((draws, k)), 0
