@@ -28,6 +28,8 @@ ABSORBING: Mapping[str, tuple[str, Setting]] = {
     "dynamic": ("the effect grows with time since adoption", GROWS),
     "cohort_heterogeneous": ("early adopters gain more, and ever more", DIFFERS),
     "anticipation": ("half of the effect shows a period early", Setting(early=0.5)),
+    "independent_errors": ("as homogeneous, errors without memory", Setting(serial=0.0)),
+    "persistent_errors": ("as homogeneous, errors that hardly fade", Setting(serial=0.95)),
     "violated_trends": ("adopters drift upwards anyway", DRIFTS),
     "few_clusters": ("twelve clusters adopt as one and share shocks", Setting(clusters=12)),
     "covariate_trends": (

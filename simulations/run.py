@@ -121,8 +121,9 @@ def rows(study: Study, cell: Cell, chunks: Iterable[Chunk]) -> list[dict[str, An
     head["estimator"] = cell.method
     if not keys:
         draws = sum(part.draws for part in parts)
-        none = {"draws": draws, "failed": draws, "reason": common, "provenance": "synthetic"}
-        return [{**head, "stated": True, **none}]
+        names = {"inference": next(iter(method.judges)), "target": "none", "truth": "none"}
+        none = {"draws": draws, "failed": draws, "withheld": 0, "reason": common}
+        return [{**head, **names, "stated": True, **none, "provenance": "synthetic"}]
     out = []
     for key in keys:
         values = np.concatenate([part.scores.get(key, _nothing(part)) for part in parts])

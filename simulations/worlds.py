@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -85,23 +86,6 @@ class Setting:
         """Columns of the stored table that describe the design."""
         return {"treated_share": self.treated if self.treated < 1 else self.treated / n}
 
-    def population(self) -> dict[str, float]:
-        """The true value of each target over the population, exactly."""
-        cohort, event = np.meshgrid(range(len(self.starts)), range(self.periods), indexing="ij")
-        seen = event <= self.periods - np.array(self.starts)[cohort]
-        unit = self.weights  # mean, by the units' weights, of the number behind `spread`
-        on, off = (self.effect(cohort, event, unit, stopped) for stopped in (False, True))
-        gone = np.where(event >= self.lasts, self.stops, 0.0)
-        effect = (1 - gone) * on + gone * off
-        out = {
-            AVERAGE: float(effect[seen].mean()),
-            TWO_AFTER: float(effect[seen & (event == 2)].mean()),
-            TWO_BEFORE: 0.0,
-        }
-        if self.stops:
-            out[ON] = float(((1 - gone) * on)[seen].sum() / (1 - gone)[seen].sum())
-        return out
-
     def effect(self, cohort: Array, event: Array, unit: Any, stopped: Any) -> Array:
         """Effect on units of a cohort at an event time; ``unit`` the number behind ``spread``."""
         over = stopped & (event >= self.lasts)
@@ -140,7 +124,7 @@ class Setting:
         w = np.broadcast_to(weight[:, None], effect.shape)
         truth = {
             target: {"population": value, "sample": _mean(effect, w * groups[target])}
-            for target, value in self.population().items()
+            for target, value in population(self).items()
         }
         rows = {
             "unit": np.arange(n)[:, None],
@@ -193,25 +177,44 @@ class Setting:
         return error
 
     def _panel(self, rows: Mapping[str, Array]) -> ek.Panel:
-        """The rows at the door; the covariate also once for each period after the first."""
-        columns = dict(rows)
+        """The rows at the door, with the covariate also period by period where it moves trends."""
+        columns, names = dict(rows), ["x"]
         if self.pull:
             columns |= {
                 f"x{t}": rows["x"] * (rows["time"] == t) for t in range(2, self.periods + 1)
             }
-        extra = [name for name in columns if name[0] == "x"]
+            names += [f"x{t}" for t in range(2, self.periods + 1)]
         return ek.Panel.from_frame(
             columns,
             outcome="y",
             unit="unit",
             time="time",
             cohort="start",
-            covariates=[*extra, "on"],
-            categories=["eligible"],
+            covariates=[*names, "on"] if self.stops else names,
+            categories=["eligible"] if self.eligible else [],
             cluster="cluster" if self.clusters else None,
             weight="weight" if self.weights else None,
             provenance="synthetic",
         )
+
+
+@cache
+def population(s: Setting) -> Mapping[str, float]:
+    """The true value of each target over the population of a setting, exactly."""
+    cohort, event = np.meshgrid(range(len(s.starts)), range(s.periods), indexing="ij")
+    seen = event <= s.periods - np.array(s.starts)[cohort]
+    unit = s.weights  # mean, by the units' weights, of the number behind `spread`
+    on, off = (s.effect(cohort, event, unit, stopped) for stopped in (False, True))
+    gone = np.where(event >= s.lasts, s.stops, 0.0)
+    effect = (1 - gone) * on + gone * off
+    out = {
+        AVERAGE: float(effect[seen].mean()),
+        TWO_AFTER: float(effect[seen & (event == 2)].mean()),
+        TWO_BEFORE: 0.0,
+    }
+    if s.stops:
+        out[ON] = float(((1 - gone) * on)[seen].sum() / (1 - gone)[seen].sum())
+    return out
 
 
 @dataclass(frozen=True, slots=True)

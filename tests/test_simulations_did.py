@@ -9,7 +9,7 @@ import pytest
 
 from simulations.did import ABSORBING, DESIGNS, DID, OTHER
 from simulations.study import Cell
-from simulations.worlds import AVERAGE, ON, TWO_AFTER, TWO_BEFORE, Setting
+from simulations.worlds import AVERAGE, ON, TWO_AFTER, TWO_BEFORE, Setting, population
 
 MANY = 40_000  # units of one large world, against which the population's formula is held
 CLOSE = 0.02  # five standard errors of the mean effect in so large a sample (SD 0.6 at most)
@@ -37,13 +37,13 @@ def test_the_truth_of_the_sample_is_the_mean_effect_on_its_treated_rows(name):
     world = DID.world(Cell(name, 50, ""), 3)
     panel, effect = world.data, effects(world)
     event = panel.clock[panel.time] - panel.cohort[panel.unit]
-    eligible = panel.category("eligible").labels[panel.category("eligible").codes]
-    groups = {
-        AVERAGE: event >= 0,
-        ON: panel.column("on") == 1,
-        TWO_AFTER: event == 2,
-        TWO_BEFORE: event == -2,
-    }
+    eligible = np.full(len(event), True)
+    if panel.categories:
+        category = panel.category("eligible")
+        eligible = category.labels[category.codes]
+    groups = {AVERAGE: event >= 0, TWO_AFTER: event == 2, TWO_BEFORE: event == -2}
+    if "on" in panel.names:
+        groups[ON] = panel.column("on") == 1
     for target, truth in world.truth.items():
         rows = groups[target] & eligible
         expected = np.average(effect[rows], weights=panel.weight[rows])
@@ -104,4 +104,4 @@ def test_rows_are_lost_at_random_and_weights_differ():
 
 def test_a_setting_can_be_changed():
     setting = replace(ABSORBING["dynamic"][1], growth=(0.0, 0.0, 0.0), level=(1.0, 1.0, 1.0))
-    assert setting.population()[AVERAGE] == pytest.approx(1.0)
+    assert population(setting)[AVERAGE] == pytest.approx(1.0)
