@@ -15,8 +15,7 @@ Made: TypeAlias = Mapping[str, ek.Estimate]  # by target
 Estimator: TypeAlias = Callable[[ek.Panel], ek.Estimate]
 Judge: TypeAlias = Callable[[ek.Panel, Made], Mapping[str, Answer]]
 
-FEW = 60  # clusters above which CR2 and CR3 agree with CR1 and only cost more
-LARGE = 200  # units above which their cost is felt, however few the clusters
+LARGE = 200  # units above which CR2 and CR3 are left out for their cost
 START = 5  # of the reform in the designs with a dose
 
 GROWS = Setting(level=(0.2, 0.2, 0.2), growth=(0.15, 0.15, 0.15), spread=0.2)
@@ -62,11 +61,10 @@ DESIGNS = {
 
 
 def judged(vcov: Literal["CR1", "CR2", "CR3"]) -> Judge:
-    """Intervals and tests by `ek.infer`; CR2 and CR3 only where clusters are few."""
+    """Intervals and tests by `ek.infer`; CR2 and CR3, which cost more, in panels of few units."""
 
     def judge(panel: ek.Panel, made: Made) -> Mapping[str, Answer]:
-        some = next(iter(made.values()))
-        if vcov != "CR1" and (some.n_clusters > FEW or panel.n_units > LARGE):
+        if vcov != "CR1" and panel.n_units > LARGE:
             return {}
         found = {id(one): ek.infer(one, vcov=vcov) for one in made.values()}
         return {target: _answer(found[id(one)]) for target, one in made.items()}
@@ -132,6 +130,17 @@ def until_stop(panel: ek.Panel) -> ek.Panel:
     return panel.where((panel.treated == 0) | (panel.column("on") == 1))
 
 
+def by_count(panel: ek.Panel) -> Made:
+    """Group-time effects until the stop, weighted by the units that are still treated."""
+    cells = ek.did.callaway_santanna(until_stop(panel))
+    assert cells.counts is not None
+    cohort, time = cells.index.level("cohort"), cells.index.level("time")
+    after = cells.take([k for k, (g, t) in enumerate(zip(cohort, time, strict=True)) if t >= g])
+    assert after.counts is not None
+    weights = dict(zip(after.index.keys, after.counts[:, 0], strict=True))
+    return {ON: ek.aggregate(after, weights=weights)}
+
+
 def per_period(panel: ek.Panel) -> list[str]:
     """The columns of the covariate in each period."""
     return [name for name in panel.names if name[0] == "x" and name != "x"]
@@ -149,14 +158,17 @@ def curve(panel: ek.Panel) -> Made:
 
 SAMPLE = ("sample", "population")  # imputation's intervals are for the observations at hand
 BASIC = tuple(ABSORBING)
+SMALL = dict.fromkeys(("CR2", "CR3"), ("homogeneous", "few_clusters", "few_treated"))
 COVARIATE = ("homogeneous", "covariate_trends")
 DOSE = ("dose", "dose_selected")
 AGAIN = 100  # estimates in one draw of a method that resamples
 FEWER = 200  # draws of such a method
 
 METHODS = {
-    "two_way": Method(two_way, CLUSTERED, designs=BASIC),
-    "event_study": Method(lambda p: by_event(ek.did.event_study(p)), CLUSTERED, designs=BASIC),
+    "two_way": Method(two_way, CLUSTERED, designs=BASIC, only=SMALL),
+    "event_study": Method(
+        lambda p: by_event(ek.did.event_study(p)), CLUSTERED, designs=BASIC, only=SMALL
+    ),
     "callaway_santanna": Method(
         lambda p: staggered(ek.did.callaway_santanna(p)), CR1, designs=BASIC
     ),
@@ -216,11 +228,9 @@ METHODS = {
     "regression_on": Method(
         lambda p: {ON: ek.did.regression(p, on=["on"])}, CR1, designs=("reversals",)
     ),
-    "callaway_santanna_until_stop": Method(
-        lambda p: staggered(ek.did.callaway_santanna(until_stop(p))), CR1, designs=("reversals",)
-    ),
+    "callaway_santanna_until_stop": Method(by_count, CR1, designs=("reversals",)),
     "imputation_until_stop": Method(
-        lambda p: staggered(ek.did.imputation(until_stop(p))),
+        lambda p: {ON: ek.aggregate(ek.did.imputation(until_stop(p)))},
         CR1,
         truths=SAMPLE,
         designs=("reversals",),

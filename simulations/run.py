@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from evalkit.core.errors import DoubtWarning, EvalkitError
-from simulations.study import LEVEL, Answer, Cell, Method, Study, Value
+from simulations.study import LEVEL, Answer, Cell, Judge, Method, Study, Value
 
 Key: TypeAlias = tuple[str, str, str]  # inference, target, truth
 SCORES = ("estimate", "truth", "squared", "std_error", "covered", "rejected", "warned", "seconds")
@@ -35,11 +35,12 @@ def chunk(study: Study, cell: Cell, first: int, stop: int) -> Chunk:
     found: dict[Key, dict[int, list[float]]] = {}
     reasons: list[str] = []
     method = study.methods[cell.method]
+    judges = method.judging(cell.design)
     for draw in range(first, stop):
         world = study.world(cell, draw)
-        answers, why = _answers(method, world.data)
+        answers, why = _answers(method, judges, world.data)
         reasons += why
-        null = {} if world.null is None else _answers(method, world.null)[0]
+        null = {} if world.null is None else _answers(method, judges, world.null)[0]
         for (inference, target), (answer, warned, seconds) in answers.items():
             for sense in method.truths:
                 truth = world.truth.get(target, {}).get(sense)
@@ -58,7 +59,7 @@ def chunk(study: Study, cell: Cell, first: int, stop: int) -> Chunk:
 
 
 def _answers(
-    method: Method, data: Any
+    method: Method, judges: Mapping[str, Judge], data: Any
 ) -> tuple[dict[tuple[str, str], tuple[Answer, bool, float]], list[str]]:
     """By inference and target: the answer, whether evalkit voiced doubt, processor seconds."""
     out: dict[tuple[str, str], tuple[Answer, bool, float]] = {}
@@ -73,7 +74,7 @@ def _answers(
         spent = time.process_time() - start
         early = _doubts(heard)
         reasons = []
-        for inference, judge in method.judges.items():
+        for inference, judge in judges.items():
             heard.clear()
             start = time.process_time()
             try:
@@ -156,6 +157,7 @@ def summary(values: np.ndarray[Any, Any]) -> dict[str, float]:
         "failed": int((~made).sum()),
         "withheld": int(made.sum() - len(shown)),
         "warned": _mean(column["warned"][made]),
+        "true": _mean(column["truth"][made]),
         "bias": _mean(error),
         "bias_mc": _noise(error),
         "sd": float(error.std()) if len(error) else np.nan,

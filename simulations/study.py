@@ -6,7 +6,7 @@ To add a study, make its designs and methods, put them into a `Study` and name i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -54,21 +54,32 @@ class Answer:
     p_value: Value = np.nan
 
 
+Judge: TypeAlias = Callable[[Any, Any], Mapping[str, Answer]]
+
+
 @dataclass(frozen=True, slots=True)
 class Method:
     """``estimate(data)``, then one or more ``judges[inference](data, made) -> {target: Answer}``.
 
     ``truths`` are the senses of the truth its answers are held against; the first is the one that
     its intervals claim to cover. ``designs`` and ``sizes`` restrict where it runs (default:
-    everywhere), ``draws`` how often (default: as the study says).
+    everywhere), ``only`` the designs in which an inference is made, ``draws`` how often (default:
+    as the study says).
     """
 
     estimate: Callable[[Any], Any]
-    judges: Mapping[str, Callable[[Any, Any], Mapping[str, Answer]]]
+    judges: Mapping[str, Judge]
     truths: tuple[str, ...] = ("population",)
     designs: tuple[str, ...] | None = None
     sizes: tuple[int, ...] | None = None
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     draws: int | None = None
+
+    def judging(self, design: str) -> Mapping[str, Judge]:
+        """The judges that are asked in a design."""
+        return {
+            k: judge for k, judge in self.judges.items() if design in self.only.get(k, (design,))
+        }
 
 
 class Cell(NamedTuple):

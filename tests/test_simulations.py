@@ -113,7 +113,7 @@ def test_the_summary_is_what_its_names_say():
     columns["warned"][:3], columns["seconds"][:3] = [0, 1, 1], [1, 2, 9]
     made = summary(values)
     assert (made["draws"], made["failed"], made["withheld"]) == (4, 1, 1)
-    assert made["bias"] == pytest.approx(0.4 / 3)
+    assert (made["true"], made["bias"]) == (1.0, pytest.approx(0.4 / 3))
     assert made["sd"] == pytest.approx(error[:3].std())
     assert made["bias_mc"] == pytest.approx(error[:3].std() / sqrt(3))
     assert made["rmse"] == pytest.approx(sqrt(0.14 / 3))

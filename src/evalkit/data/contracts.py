@@ -206,6 +206,7 @@ SIMULATION = Contract(
         "failed": Column("integer", "draws without an estimate", "失败次数", low=0),
         "withheld": Column("integer", "draws without an interval", "无区间次数", low=0),
         "warned": _score("share of estimates with a warning", "警告比例", high=1.0),
+        "true": _score("true value", "真值", low=None),
         "bias": _score("mean of estimate minus truth", "偏误", low=None),
         "bias_mc": _score("its Monte Carlo error", "偏误的模拟误差"),
         "sd": _score("SD of estimate minus truth", "标准差"),
