@@ -1,0 +1,7 @@
+"""The studies that `python -m simulations` knows. A new one is named here."""
+
+from __future__ import annotations
+
+from simulations.did import DID
+
+STUDIES = {study.name: study for study in (DID,)}
