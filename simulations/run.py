@@ -18,6 +18,7 @@ from simulations.study import LEVEL, Answer, Cell, Judge, Method, Study, Value
 
 Key: TypeAlias = tuple[str, str, str]  # inference, target, truth
 SCORES = ("estimate", "truth", "squared", "std_error", "covered", "rejected", "warned", "seconds")
+ROUNDING = 1e-9  # a p-value counted from draws may be the level itself: it rejects
 FIRST = 2  # draws of each cell whose answers are stored, so that a test can draw them again
 
 
@@ -40,7 +41,10 @@ def chunk(study: Study, cell: Cell, first: int, stop: int) -> Chunk:
         world = study.world(cell, draw)
         answers, why = _answers(method, judges, world.data)
         reasons += why
-        null = {} if world.null is None else _answers(method, judges, world.null)[0]
+        if world.null is world.data:
+            null = answers
+        else:
+            null = {} if world.null is None else _answers(method, judges, world.null)[0]
         for (inference, target), (answer, warned, seconds) in answers.items():
             for sense in method.truths:
                 truth = world.truth.get(target, {}).get(sense)
@@ -105,7 +109,7 @@ def _score(answer: Answer, truth: Value, p_value: Value) -> list[float]:
     estimate, low, high = (np.asarray(v, float) for v in (answer.estimate, answer.low, answer.high))
     covered = np.where(np.isnan(low) | np.isnan(high), np.nan, (low <= truth) & (truth <= high))
     p = np.asarray(p_value, float)
-    rejected = np.where(np.isnan(p), np.nan, p < LEVEL)
+    rejected = np.where(np.isnan(p), np.nan, p <= LEVEL + ROUNDING)
     errors = estimate - truth
     values = (estimate, np.asarray(truth, float), errors**2, answer.std_error, covered, rejected)
     return [float(np.mean(value)) for value in values]

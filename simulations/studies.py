@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from simulations.did import DID
+from simulations.inference import INFERENCE
 
-STUDIES = {study.name: study for study in (DID,)}
+STUDIES = {study.name: study for study in (DID, INFERENCE)}

@@ -24,7 +24,8 @@ class World:
 
     ``truth`` holds, for each target (what is to be estimated), its value in each sense that a
     method may claim, for example ``{"average": {"population": 0.5, "sample": 0.47}}``. ``null`` is
-    the same draw without any effect, where a test of no effect should reject at its level.
+    the same draw without any effect, where a test of no effect should reject at its level; the data
+    themselves, if they have none.
     """
 
     data: Any
