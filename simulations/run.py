@@ -128,7 +128,7 @@ def rows(study: Study, cell: Cell, chunks: Iterable[Chunk]) -> list[dict[str, An
         draws = sum(part.draws for part in parts)
         names = {"inference": next(iter(method.judges)), "target": "none", "truth": "none"}
         none = {"draws": draws, "failed": draws, "withheld": 0, "reason": common}
-        return [{**head, **names, "stated": True, **none, "provenance": "synthetic"}]
+        return [{**head, **names, "stated": True, **none, "provenance": study.provenance}]
     out = []
     for key in keys:
         values = np.concatenate([part.scores.get(key, _nothing(part)) for part in parts])
@@ -136,7 +136,7 @@ def rows(study: Study, cell: Cell, chunks: Iterable[Chunk]) -> list[dict[str, An
         names = {"inference": inference, "target": target, "truth": truth}
         stated = truth == method.truths[0]
         made = summary(values)
-        tail = {"reason": common if made["failed"] else "", "provenance": "synthetic"}
+        tail = {"reason": common if made["failed"] else "", "provenance": study.provenance}
         out.append({**head, **names, "stated": stated, **made, **tail})
     return out
 

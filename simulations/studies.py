@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from simulations.did import DID
 from simulations.inference import INFERENCE
+from simulations.placebo import MICHIGAN
 
-STUDIES = {study.name: study for study in (DID, INFERENCE)}
+STUDIES = {study.name: study for study in (DID, INFERENCE, MICHIGAN)}

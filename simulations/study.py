@@ -12,6 +12,8 @@ from zlib import crc32
 
 import numpy as np
 
+from evalkit.core.provenance import Provenance
+
 SEED = 20261122
 LEVEL = 0.05  # of the tests whose size is measured
 
@@ -93,12 +95,16 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """Designs x methods x sizes; ``sizes`` maps each ``n`` to its number of draws."""
+    """Designs x methods x sizes; ``sizes`` maps each ``n`` to its number of draws.
+
+    ``provenance`` is that of the outcomes; what is done to them is invented.
+    """
 
     name: str
     designs: Mapping[str, Design]
     methods: Mapping[str, Method]
     sizes: Mapping[int, int]
+    provenance: Provenance = "synthetic"
 
     def cells(self) -> Iterator[Cell]:
         """Every cell, in the order of the stored table."""

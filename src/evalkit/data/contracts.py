@@ -218,6 +218,6 @@ SIMULATION = Contract(
         "size_mc": _score("its Monte Carlo error", "检验水平的模拟误差"),
         "seconds": _score("processor seconds of one estimate", "运行秒数"),
         "reason": _text("commonest reason for failing", "失败原因", required=False),
-        "provenance": _text("evidence tier", "证据等级", options=("synthetic",)),
+        "provenance": _text("evidence tier", "证据等级", options=("synthetic", "real")),
     },
 )
