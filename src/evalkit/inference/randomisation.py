@@ -282,6 +282,7 @@ def _again(
     The constant effect is estimated too if the test is to be ``inverted``.
     """
     theta, square = np.empty((2, draws, len(estimate))), np.empty((3, draws, len(estimate)))
+    clusters = Groups.of(lottery.panel.cluster)
     failed = 0
     for b in progress(range(draws), draws, "randomisation"):
         while True:
@@ -301,10 +302,17 @@ def _again(
                         f"under another assignment the estimator says: {wrong}. Average inside it, "
                         "or draw within=... so that every assignment can be estimated"
                     ) from wrong
-        s, e = (part.cluster_sums() for part in (parts[0], parts[-1]))
+        s, e = (_sums(part, clusters) for part in (parts[0], parts[-1]))
         theta[:, b] = parts[0].theta, parts[-1].theta
         square[:, b] = (s**2).sum(axis=0), (s * e).sum(axis=0), (e**2).sum(axis=0)
     return Made(theta, square, f", {failed} drawn again" if failed else "")
+
+
+def _sums(estimate: Estimate, clusters: Groups) -> Matrix:
+    """Contributions by cluster ``(G, k)``; the clusters of the panel need no search."""
+    if len(estimate.units) == len(clusters.codes):
+        return clusters.sum(estimate.psi)
+    return estimate.cluster_sums()
 
 
 def _curves(
