@@ -15,7 +15,8 @@ import numpy as np
 
 import evalkit as ek
 from evalkit.inference.tested import Tested
-from simulations.study import Answer, Design, Method, Study, World
+from simulations.run import ROUNDING
+from simulations.study import LEVEL, Answer, Design, Method, Study, World
 
 Array: TypeAlias = np.ndarray[Any, Any]
 Judge: TypeAlias = Callable[[ek.Panel, ek.Estimate], Mapping[str, Answer]]
@@ -107,6 +108,21 @@ def _answer(found: Any, error: float) -> Answer:
     return Answer(float(found.estimate[0]), error, low, high, float(found.p_value[0]))
 
 
+def dealt(
+    panel: ek.Panel,
+    made: ek.Estimate,
+    estimator: Callable[[ek.Panel], ek.Estimate] = ek.did.two_by_two,
+) -> Mapping[str, Answer]:
+    """Whether a test by randomisation keeps zero; its interval would hold it just then.
+
+    With one date and one weight per unit two_by_two is the two-way coefficient.
+    """
+    found = ek.randomisation(panel, estimator, rule="complete", interval=False, draws=DEALT)
+    p_value = float(found.p_value[0])
+    low = -np.inf if p_value > LEVEL + ROUNDING else np.inf  # an interval that has zero, or has not
+    return {EFFECT: Answer(float(found.estimate[0]), np.nan, low, np.inf, p_value)}
+
+
 def average(panel: ek.Panel) -> ek.Estimate:
     return ek.aggregate(ek.did.callaway_santanna(panel))
 
@@ -117,10 +133,7 @@ JUDGES = {
     "CR2": judged(vcov="CR2"),
     "CR3": judged(vcov="CR3"),
     "wild": tested(lambda panel, made: ek.wild_bootstrap(made, draws=MULTIPLIED)),
-    # With one date and one weight per county both estimators are the same number.
-    "randomisation": tested(
-        lambda panel, made: ek.randomisation(panel, ek.did.two_by_two, rule="complete", draws=DEALT)
-    ),
+    "randomisation": dealt,
     "Conley-Taber": tested(lambda panel, made: ek.conley_taber(panel, lambda p: made, draws=DRAWN)),
     "Ferman-Pinto": tested(lambda panel, made: ek.ferman_pinto(panel, lambda p: made, draws=DRAWN)),
 }

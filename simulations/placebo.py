@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 import evalkit as ek
-from simulations.inference import EFFECT, tested
+from simulations.inference import EFFECT, dealt, tested
 from simulations.study import Answer, Design, Method, Study, World
 
-MULTIPLIED, DEALT = 399, 39  # draws inside a draw
+MULTIPLIED = 399  # draws inside a draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,7 @@ JUDGES = {
 }
 DEALT_OUT = {
     **BOTH,
-    "randomisation": tested(
-        lambda panel, made: ek.randomisation(panel, cells, rule="complete", draws=DEALT)
-    ),
+    "randomisation": lambda panel, made: dealt(panel, made, cells),
 }
 
 

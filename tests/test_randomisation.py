@@ -197,6 +197,16 @@ def test_an_estimator_that_is_not_linear_has_a_p_value_and_no_interval():
         ek.randomisation(p, ek.did.synthetic_control, rule="complete")
 
 
+def test_a_p_value_without_its_interval_is_the_same():
+    p = panel()
+    one, two = (
+        ek.randomisation(p, ek.did.two_way, rule="complete", interval=interval)
+        for interval in (True, False)
+    )
+    assert one.p_value.tobytes() == two.p_value.tobytes()
+    assert np.isnan(two.conf_low).all()
+
+
 @pytest.mark.slow
 def test_doses_are_dealt_out_like_dates():
     data = frame(units=7, treated=0)

@@ -36,6 +36,7 @@ def randomisation(
     by: Assigned = "cluster",
     within: str | None = None,
     studentise: bool = True,
+    interval: bool = True,
     draws: int = 999,
     seed: int = 1,
     level: float = 0.95,
@@ -66,13 +67,15 @@ def randomisation(
     studentise : bool
         Compare t statistics, so that the test stays right in large samples where effects differ
         between units; or the estimates themselves.
+    interval : bool
+        Invert the test, which takes as many estimates again.
     draws, seed, level
         As in :func:`wild_bootstrap`.
 
     Returns
     -------
     Tested
-        Intervals are NaN for placebo coordinates, for estimators that are not linear in the
+        Intervals are NaN if none was asked for, for placebo coordinates, for estimators that are not linear in the
         outcome, and for doses.
 
     Raises
@@ -105,7 +108,9 @@ def randomisation(
     exact = lottery.count <= draws
     scale = float(np.ptp(panel.y)) or 1.0
     effect = scale * panel.treated
-    shifts = _shifts(estimator, panel, estimate, effect)
+    shifts = np.zeros(len(estimate), bool)
+    if interval:
+        shifts = _shifts(estimator, panel, estimate, effect)
     chosen = lottery.all() if exact else lottery.some(seed)
     made = _again(
         estimator, lottery, chosen, estimate, effect, bool(shifts.any()),
