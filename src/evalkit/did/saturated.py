@@ -19,6 +19,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.did.group_time import alone, period_counts
 from evalkit.did.nonlinear import partial_effects
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
@@ -91,7 +92,8 @@ def sun_abraham(
         )
     keep, never = np.isfinite(event) & (event != reference), np.isinf(event)
     name = "Sun-Abraham interaction-weighted regression"
-    return _saturated(panel, keep, never, name, absorb, covariates)
+    out = _saturated(panel, keep, never, name, absorb, covariates)
+    return replace(out, sides=adopters(panel, out.index, never=True))
 
 
 def extended_two_way(
@@ -173,7 +175,8 @@ def extended_two_way(
         out = _saturated(inner, treated, ~treated, name, absorb, (), baseline)
     else:
         out = _nonlinear(inner, family, baseline)
-    out = replace(out, meta=replace(out.meta, notes=(*out.meta.notes, *notes)))
+    meta = replace(out.meta, notes=(*out.meta.notes, *notes))
+    out = replace(out, meta=meta, sides=adopters(inner, out.index))
     return placed(out, rows)
 
 

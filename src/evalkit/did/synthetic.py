@@ -17,7 +17,13 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
-from evalkit.did.comparison import Comparison, SyntheticWeights, factored, require_balance
+from evalkit.did.comparison import (
+    Comparison,
+    SyntheticWeights,
+    factored,
+    require_balance,
+    sides,
+)
 from evalkit.did.regression import regression
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.synthetic import Block, Recipe, Ridge, Solver, fit
@@ -244,6 +250,7 @@ def _estimate(
                 for _ in range(c.contrast.shape[1])
             ]
         ),
+        sides=sides(panel, made),
     )
 
 

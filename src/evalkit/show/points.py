@@ -12,7 +12,9 @@ from evalkit.show import style
 from evalkit.show.drawing import MARKERS, Drawing
 
 
-def decomposition(parts: Estimate, *, title: str, ylabel: str, xlabel: str = "weight, %") -> Drawing:
+def decomposition(
+    parts: Estimate, *, title: str, ylabel: str, xlabel: str = "weight, %"
+) -> Drawing:
     """Draw each comparison by its weight; a line marks the weighted mean.
 
     Parameters
