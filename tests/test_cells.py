@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 
 import evalkit as ek
+from evalkit.core.arrays import encode
 from evalkit.core.errors import DoubtWarning, IdentificationError
 from evalkit.engines.cells import CellFit
 from evalkit.engines.imputed import Sample, impute
@@ -70,8 +71,15 @@ def agree(fast, plain, tolerance=SAME):
         return
     assert type(fast.origin) is not Fit
     close(fast.weights, plain.weights, tolerance)
+    close(fast.leverage.by_row(), plain.leverage.by_row(), tolerance)
+    codes = encode(fast.cluster)[0]
+    one, two = (
+        each.leverage.imposed(codes, "unit", each.combination[:, 0]) for each in (fast, plain)
+    )
+    close(one.score, two.score, tolerance)
+    close(one.moved @ one.reach.T, two.moved @ two.reach.T, tolerance)
     for kind in ("CR1S", "CR2", "CR3"):
-        one, two = (ek.infer(each, vcov=kind) for each in (fast, plain))
+        one, two = (ek.infer(each, vcov=kind, few="show") for each in (fast, plain))
         error = np.sqrt(np.diag(two.vcov))
         close(one.vcov / np.outer(error, error), two.vcov / np.outer(error, error), 1e-8)
         close(one.dof, two.dof, 1e-7)

@@ -16,7 +16,8 @@ from evalkit.core.errors import CombinationError, some
 from evalkit.core.labels import Index, Key
 from evalkit.core.origin import Leverage, Linear, Meta
 from evalkit.core.provenance import combine
-from evalkit.core.scores import Scores, beside
+from evalkit.core.scores import Scores, side_by_side
+from evalkit.core.sides import Sides, beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,8 @@ class Estimate:
         centred, since :func:`aggregate` takes differences from the average.
     counts : Codes (k, 2), optional
         Treated and comparison units behind each coordinate.
+    sides : Sides, optional
+        Clusters on the treated and on the untreated side of each coordinate.
 
     Examples
     --------
@@ -79,6 +82,7 @@ class Estimate:
     combination: Matrix | None = None
     mass: Estimate | None = None
     counts: Codes | None = None
+    sides: Sides | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.scores, Scores):
@@ -155,6 +159,7 @@ class Estimate:
             combination=None if self.combination is None else self.combination[:, positions],
             mass=None if self.mass is None else self.mass.take(positions),
             counts=None if self.counts is None else self.counts[positions],
+            sides=None if self.sides is None else self.sides.take(positions),
         )
 
     def relabel(self, index: Index) -> Estimate:
@@ -175,6 +180,7 @@ class Estimate:
             combination=None if self.combination is None else self.combination @ lin.T,
             mass=None,
             counts=None,
+            sides=None if self.sides is None else self.sides.dot(lin.T),
         )
 
     def ratio(self, numerator: Key, denominator: Key, name: str) -> Estimate:
@@ -194,6 +200,7 @@ class Estimate:
             scores=self.scores.dot(row),
             index=Index.flat("term", [name]),
             meta=replace(self.meta, estimand=name),
+            sides=None if self.sides is None else self.sides.dot(row),
             **_ALONE,
         )
 
@@ -205,6 +212,7 @@ class Estimate:
             scores=Scores.dense(self.cluster_sums()),
             units=labels,
             cluster=labels,
+            sides=None if self.sides is None else self.sides.settled(),
             **{**_ALONE, "counts": self.counts},
         )
 
@@ -327,6 +335,7 @@ def _sum(a: Estimate, b: Estimate, sign: float) -> Estimate:
         ),
         origin=a.origin if shared else None,
         combination=combination,
+        sides=None if a.sides is None or b.sides is None else a.sides.plus(b.sides),
     )
 
 
@@ -352,7 +361,7 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
             "the estimates have different index levels: "
             + some(part.index.levels for part in parts)
         )
-    together = beside(part.scores for part in parts)
+    together = side_by_side(part.scores for part in parts)
     if together is None:
         units, cluster, psis = align(*parts)
         together = Scores.dense(np.hstack(psis))
@@ -375,4 +384,5 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
         meta=_joined(parts, "; ".join(dict.fromkeys(part.meta.estimand for part in parts))),
         origin=origin,
         combination=combination,
+        sides=beside([part.sides for part in parts]),
     )

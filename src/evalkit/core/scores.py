@@ -139,7 +139,7 @@ class Scores:
         return Scores(self.rows, self.lin + sign * other.lin) if self.rows is other.rows else None
 
 
-def beside(scores: Iterable[Scores]) -> Scores | None:
+def side_by_side(scores: Iterable[Scores]) -> Scores | None:
     """Scores on the same rows side by side, or None if the rows differ."""
     parts = list(scores)
     if any(part.rows is not parts[0].rows for part in parts):

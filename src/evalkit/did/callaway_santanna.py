@@ -14,6 +14,7 @@ from evalkit.core.errors import IdentificationError, OptionError, check_option, 
 from evalkit.core.estimate import Estimate
 from evalkit.core.origin import Linear, Meta
 from evalkit.core.panel import Panel
+from evalkit.core.sides import adopters
 from evalkit.core.threads import one_thread
 from evalkit.did.changes import from_changes
 from evalkit.did.group_time import (
@@ -172,6 +173,7 @@ def callaway_santanna(
         combination=None if covariates else np.eye(len(cells)),
         mass=cohort_mass(panel, index, g, None if records else made.scores.rows),
         counts=made.counts,
+        sides=adopters(panel, index, never=control == "never"),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,6 +16,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.core.threads import one_thread
 from evalkit.did.group_time import alone
 from evalkit.did.regression import TWO_WAY, fit_design
@@ -136,6 +138,7 @@ def imputation(
         combination=np.eye(len(index)),
         mass=Estimate(fit.mass, drawn, panel.units, panel.cluster, index, meta),
         counts=fit.counts,
+        sides=adopters(panel, index),
     )
 
 
@@ -171,13 +174,13 @@ def _projection(panel: Panel, fit: Imputed, project: Sequence[str]) -> Estimate:
         for label in np.unique(category.codes[rows])[1:]:
             names.append(f"{name} = {category.labels[label]}")
             columns.append((category.codes == label).astype(float))
-    made = fit.project(names, np.stack(columns, axis=1))
+    made, index = fit.project(names, np.stack(columns, axis=1)), Index.flat("term", names)
     return Estimate(
         made.beta,
         Scores.dense(made.psi),
         panel.units,
         panel.cluster,
-        Index.flat("term", names),
+        index,
         Meta(
             "projection of the effects",
             "imputation",
@@ -188,6 +191,7 @@ def _projection(panel: Panel, fit: Imputed, project: Sequence[str]) -> Estimate:
         ),
         origin=made,
         combination=np.eye(len(names)),
+        sides=adopters(panel, index, pooled=True),
     )
 
 
@@ -249,13 +253,14 @@ def imputation_pretrends(panel: Panel, *, leads: int, covariates: Sequence[str] 
             f"no unit is observed {some(-e for e in unseen)} periods before its adoption; "
             "ask for fewer leads"
         )
+    index = Index.flat("event", events)
     out = fit_design(
         free,
         np.stack([(event == e).astype(float) for e in events], axis=1),
-        Index.flat("event", events),
+        index,
         estimand="deviation from parallel trends before adoption",
         method="regression on untreated observations",
         absorb=TWO_WAY,
         covariates=covariates,
     )
-    return placed(out, rows)
+    return placed(replace(out, sides=adopters(free, index, pooled=True)), rows)

@@ -19,6 +19,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.core.threads import one_thread
 from evalkit.did.group_time import alone
 from evalkit.did.nonlinear import partial_effects
@@ -95,7 +96,8 @@ def sun_abraham(
         )
     keep, never = treated & (event != reference), np.isinf(event)
     name = "Sun-Abraham interaction-weighted regression"
-    return _saturated(panel, keep, never, name, absorb, covariates)
+    out = _saturated(panel, keep, never, name, absorb, covariates)
+    return replace(out, sides=adopters(panel, out.index, never=True))
 
 
 @one_thread
@@ -179,7 +181,8 @@ def extended_two_way(
         out = _saturated(inner, treated, event < 0, name, absorb, (), baseline)
     else:
         out = _nonlinear(inner, family, baseline)
-    out = replace(out, meta=replace(out.meta, notes=(*out.meta.notes, *notes)))
+    meta = replace(out.meta, notes=(*out.meta.notes, *notes))
+    out = replace(out, meta=meta, sides=adopters(inner, out.index))
     return placed(out, rows)
 
 

@@ -18,7 +18,13 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.threads import one_thread
-from evalkit.did.comparison import Comparison, SyntheticWeights, factored, require_balance
+from evalkit.did.comparison import (
+    Comparison,
+    SyntheticWeights,
+    factored,
+    require_balance,
+    sides,
+)
 from evalkit.did.regression import regression
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.synthetic import Block, Recipe, Ridge, Solver, fit
@@ -247,6 +253,7 @@ def _estimate(
                 for _ in range(c.contrast.shape[1])
             ]
         ),
+        sides=sides(panel, made),
     )
 
 

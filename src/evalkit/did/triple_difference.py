@@ -19,6 +19,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.core.threads import one_thread
 from evalkit.did.group_time import Base, Cell, Control, plan, refuse_changing_weights
 from evalkit.did.two_way import require_contrast
@@ -162,6 +163,7 @@ def triple_difference(
         counts=counted(crossed, tasks, kept, failed),
         origin=PathWeights(crossed.paths, scores.lin) if linear else None,
         combination=np.eye(len(index)) if linear else None,
+        sides=adopters(panel, index, never=control == "never", eligible=q > 0),
     )
 
 

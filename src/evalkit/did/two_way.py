@@ -6,6 +6,7 @@ Not for effects that differ by cohort under staggered adoption: two-way weights 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.core.threads import one_thread
 from evalkit.did.regression import TWO_WAY, Absorb, fit_cells
 from evalkit.engines.change import Change
@@ -87,12 +89,13 @@ def two_by_two(panel: Panel) -> Estimate:
         mean = w @ delta[mine]
         psi[mine, 0] = sign * w * (delta[mine] - mean)
         means.append(mean)
+    index = Index.flat("term", ["treated x post"])
     return Estimate(
         theta=np.array([means[0] - means[1]]),
         scores=Scores.dense(psi),
         units=panel.units,
         cluster=panel.cluster,
-        index=Index.flat("term", ["treated x post"]),
+        index=index,
         meta=Meta(
             "ATT",
             "two-by-two",
@@ -101,6 +104,7 @@ def two_by_two(panel: Panel) -> Estimate:
             panel.provenance,
             (*panel.ledger, *change.notes),
         ),
+        sides=adopters(panel, index),
     )
 
 
@@ -156,16 +160,18 @@ def two_way(
     array([1.])
     """
     require_contrast(panel, never=False)
-    return fit_cells(
+    index = Index.flat("term", ["treated x post"])
+    fitted = fit_cells(
         panel,
         (Starts.of(panel).event >= 0).astype(float)[:, :, None],
-        Index.flat("term", ["treated x post"]),
+        index,
         estimand="ATT (two-way weights)",
         method="two-way fixed effects",
         absorb=absorb,
         covariates=covariates,
         by_time=by_time,
     )
+    return replace(fitted, sides=adopters(panel, index, pooled=True))
 
 
 @one_thread
@@ -227,16 +233,18 @@ def event_study(
             f"observed are {some(observed.astype(int), 20)}"
         )
     events = [plain(e) for e in observed if e != reference]
-    return fit_cells(
+    index = Index.flat("event", events)
+    fitted = fit_cells(
         panel,
         (event[:, :, None] == np.array(events, float)).astype(float),
-        Index.flat("event", events),
+        index,
         estimand="ATT by event time (two-way weights)",
         method="two-way event study",
         absorb=absorb,
         covariates=covariates,
         by_time=by_time,
     )
+    return replace(fitted, sides=adopters(panel, index, never=True, pooled=True))
 
 
 def event_times(panel: Panel) -> tuple[Matrix, Codes]:

@@ -14,17 +14,26 @@ from typing import TypeAlias
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector
+from evalkit.core.origin import Imposed, Part
 from evalkit.core.panel import Panel
 from evalkit.engines.cells import off_periods
-from evalkit.engines.leverage import Batch, Clustered, remembered, spectrum
-from evalkit.engines.regress import CHUNK, clusters, orthonormal, outside, refuse_dependent, solved
+from evalkit.engines.leverage import Batch, Clustered, Design, spectrum
+from evalkit.engines.regress import (
+    CHUNK,
+    Fit,
+    clusters,
+    orthonormal,
+    outside,
+    refuse_dependent,
+    solved,
+)
 
 Columns: TypeAlias = Callable[[Codes], Matrix]  # rows (m,) to regressors (m, p)
 
 
 @dataclass(frozen=True, eq=False)
-class BlockFit:
+class BlockFit(Design):
     r"""A fit of ``p`` coefficients whose rows are made when they are needed.
 
     Attributes
@@ -87,28 +96,34 @@ class BlockFit:
             out[rows] = np.sqrt(self.panel.weight[rows])[:, None] * x @ self.bread
         return out
 
+    @property
+    def _effects(self) -> list[Groups]:
+        panel = self.panel
+        return [Groups(panel.unit, panel.n_units), Groups(panel.time, panel.n_periods)]
+
+    @property
+    def _written(self) -> Fit:
+        """The same fit with every row of its design."""
+        panel, effects, half = self.panel, self._effects, np.sqrt(self.panel.weight)
+        x, rest = np.empty((len(panel.y), len(self.beta))), np.empty(len(panel.y))
+        for rows, z, e in self._rows():
+            x[rows], rest[rows] = z / half[rows, None], e / half[rows]
+        own = self.beta, x, rest, panel.weight, self.bread
+        return Fit(*own, effects[0], effects, self.rank)
+
     def degrees(self, cluster: Codes) -> tuple[int, int]:
         """Rows and parameters, where effects nested in clusters count as one constant."""
-        panel = self.panel
-        effects = [Groups(panel.unit, panel.n_units), Groups(panel.time, panel.n_periods)]
+        panel, effects = self.panel, self._effects
         rows = clusters(effects[0], cluster)
         return len(panel.y), len(self.beta) + outside(effects, panel.weight, self.rank, rows)
 
-    def adjusted(self, kind: str, cluster: Codes) -> Matrix:
-        """Cluster contributions ``(G, p)`` under CR2 or CR3."""
-        return self.clustered(cluster).adjusted(kind)
+    def by_row(self) -> Matrix:
+        """Contributions of rows ``(n, p)``."""
+        return self._written.by_row()
 
-    def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
-        """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
-        return self.clustered(cluster).satterthwaite(kind, combination)
-
-    def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
-        """True ``(k,)`` for combinations that some cluster identifies alone."""
-        return self.clustered(cluster).identified_by_one(combination)
-
-    def clustered(self, cluster: Codes) -> Clustered:
-        """The design by cluster."""
-        return remembered(self, cluster, lambda: self._cut(cluster))
+    def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
+        """Residuals under nulls about one combination ``(p,)``, summed over parts of clusters."""
+        return self._written.imposed(cluster, part, combination)
 
     def _cut(self, cluster: Codes) -> Clustered:
         panel, columns, periods = self.panel, self.columns, self.panel.n_periods

@@ -19,13 +19,15 @@ from scipy.linalg import qr, solve_triangular
 
 from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector, encode
+from evalkit.core.origin import Imposed, Part
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.engines.cohorts import Cohorts, PathWeights
-from evalkit.engines.leverage import Batch, Clustered, remembered, spectrum
+from evalkit.engines.leverage import Batch, Clustered, Design, spectrum
 from evalkit.engines.pivoted import Pivoted
 from evalkit.engines.regress import (
     CHUNK,
+    Fit,
     clusters,
     orthonormal,
     outside,
@@ -38,7 +40,7 @@ REDUNDANT = 1e-8  # share of its own length under which a period adds nothing
 
 
 @dataclass(frozen=True, eq=False)
-class CellFit:
+class CellFit(Design):
     r"""A fit of ``p`` coefficients on cell-constant regressors.
 
     Attributes
@@ -108,28 +110,36 @@ class CellFit:
         lin = self.x @ self.bread
         return TableWeights(self.panel, self.source, self._every, lin).weights()
 
+    @property
+    def _effects(self) -> list[Groups]:
+        panel = self.panel
+        return [Groups(panel.unit, panel.n_units), Groups(panel.time, panel.n_periods)]
+
+    @cached_property
+    def _written(self) -> Fit:
+        """The same fit with every row of its design."""
+        panel, effects, w = self.panel, self._effects, self.panel.weight[:, None]
+        unit = effects[0]
+        x = self.x[Starts.of(panel).code[panel.unit], panel.time]
+        z = np.column_stack([x, panel.y - self.period[panel.time]])
+        z -= (unit.sum(z * w) / unit.sum(w))[unit.codes]
+        rest = z[:, -1] - z[:, :-1] @ self.beta
+        own = self.beta, z[:, :-1], rest, panel.weight, self.bread
+        return Fit(*own, unit, effects, self.rank)
+
     def degrees(self, cluster: Codes) -> tuple[int, int]:
         """Rows and parameters, where effects nested in clusters count as one constant."""
-        panel, weight = self.panel, self.panel.weight
-        effects = [Groups(panel.unit, panel.n_units), Groups(panel.time, panel.n_periods)]
+        effects, weight = self._effects, self.panel.weight
         rows = clusters(effects[0], cluster)
         return len(weight), len(self.beta) + outside(effects, weight, self.rank, rows)
 
-    def adjusted(self, kind: str, cluster: Codes) -> Matrix:
-        """Cluster contributions ``(G, p)`` under CR2 or CR3."""
-        return self.clustered(cluster).adjusted(kind)
+    def by_row(self) -> Matrix:
+        """Contributions of rows ``(n, p)``."""
+        return self._written.by_row()
 
-    def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
-        """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
-        return self.clustered(cluster).satterthwaite(kind, combination)
-
-    def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
-        """True ``(k,)`` for combinations that some cluster identifies alone."""
-        return self.clustered(cluster).identified_by_one(combination)
-
-    def clustered(self, cluster: Codes) -> Clustered:
-        """The design by cluster."""
-        return remembered(self, cluster, lambda: self._cut(cluster))
+    def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
+        """Residuals under nulls about one combination ``(p,)``, summed over parts of clusters."""
+        return self._written.imposed(cluster, part, combination)
 
     def _cut(self, cluster: Codes) -> Clustered:
         source, (size, periods, p) = self.source, self.x.shape

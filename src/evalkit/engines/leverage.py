@@ -9,6 +9,7 @@ Clusters with the same spectrum share it, so that the cost follows the number of
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -113,12 +114,39 @@ def _power(value: Matrix, kind: str) -> Matrix:
     return np.where(keep, np.where(keep, 1 - value, 1.0) ** (-0.5 if kind == "CR2" else -1.0), 0.0)
 
 
-_last: WeakKeyDictionary[object, tuple[Codes, Clustered]] = WeakKeyDictionary()
+class Design(ABC):
+    """A least-squares design that can be cut into clusters, and what follows from the cut.
+
+    Cost: the cube of the rows of each cluster, or of the columns of the design if those are fewer.
+    """
+
+    @abstractmethod
+    def _cut(self, cluster: Codes) -> Clustered:
+        """Cut the design at the cluster ``(N,)`` of each unit."""
+
+    @one_thread
+    def clustered(self, cluster: Codes) -> Clustered:
+        """The design by cluster; the last cut is kept."""
+        if self not in _last or _last[self][0] is not cluster:
+            _last[self] = (cluster, self._cut(cluster))
+        return _last[self][1]
+
+    def adjusted(self, kind: str, cluster: Codes) -> Matrix:
+        r"""Cluster contributions ``(G, p)``: :math:`A\tilde X_g'W_g\,B_g\,e_g`.
+
+        With :math:`H` the hat matrix of regressors and effects, :math:`B_g=(I-H_{gg})^{-1/2}`
+        for CR2 and :math:`(I-H_{gg})^{-1}` for CR3 (symmetric, with the pseudo-inverse where the
+        cluster alone identifies a direction).
+        """
+        return self.clustered(cluster).adjusted(kind)
+
+    def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
+        """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
+        return self.clustered(cluster).satterthwaite(kind, combination)
+
+    def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
+        """True ``(k,)`` for combinations that some cluster identifies alone."""
+        return self.clustered(cluster).identified_by_one(combination)
 
 
-@one_thread
-def remembered(design: object, cluster: Codes, cut: Callable[[], Clustered]) -> Clustered:
-    """The design cut into clusters; the last cut of each design is kept."""
-    if design not in _last or _last[design][0] is not cluster:
-        _last[design] = (cluster, cut())
-    return _last[design][1]
+_last: WeakKeyDictionary[Design, tuple[Codes, Clustered]] = WeakKeyDictionary()

@@ -10,17 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import qr, solve_triangular
 
-from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.errors import CombinationError, IdentificationError, some
+from evalkit.core.origin import Imposed, Part
 from evalkit.engines.absorb import Absorber
-from evalkit.engines.leverage import Batch, Clustered, remembered, spectrum
+from evalkit.engines.imposed import impose
+from evalkit.engines.leverage import Batch, Clustered, Design, spectrum
 
 SINGULAR = 1e-9  # a regressor keeping less than this share of its length adds nothing
 CHUNK = 1 << 20  # numbers of the design whose spectra are found at once
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(Design):
     r"""A weighted least-squares fit of ``p`` coefficients with effects absorbed.
 
     With :math:`\tilde X` the regressors after absorption (for 2SLS their projection on the
@@ -61,6 +63,10 @@ class Fit:
         scores = self.x * (self.weight * self.residual)[:, None]
         return self.unit.sum(scores) @ self.bread
 
+    def by_row(self) -> Matrix:
+        """Contributions of rows ``(n, p)``."""
+        return (self.x * (self.weight * self.residual)[:, None]) @ self.bread
+
     def weights(self) -> Matrix:
         """Row weights ``(n, p)``: ``weights.T @ y == beta``."""
         return (self.x * self.weight[:, None]) @ self.bread
@@ -72,34 +78,29 @@ class Fit:
             self.effects, self.weight, self.rank, rows
         )
 
-    def adjusted(self, kind: str, cluster: Codes) -> Matrix:
-        r"""Cluster contributions ``(G, p)``: :math:`A\tilde X_g'W_g\,B_g\,e_g`.
+    def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
+        """Residuals under nulls about one combination ``(p,)``, summed over parts of clusters."""
+        if self.instrumented:
+            raise CombinationError(
+                "the wild bootstrap is defined here for least squares, not for instrumented "
+                "regressions; test the reduced form, or use anderson_rubin"
+            )
+        lead = self.x @ (self.bread @ combination)
+        scale = combination @ self.bread @ combination
+        root = np.linalg.cholesky(self.bread)
+        residuals = self.residual, lead / scale
+        return impose(
+            self.x @ root, lead, residuals, self.weight, self.effects,
+            self.unit, clusters(self.unit, cluster), part,
+        )  # fmt: skip
 
-        With :math:`H` the hat matrix of regressors and effects, :math:`B_g=(I-H_{gg})^{-1/2}`
-        for CR2 and :math:`(I-H_{gg})^{-1}` for CR3 (symmetric, with the pseudo-inverse where the
-        cluster alone identifies a direction).
-        """
-        return self.clustered(cluster).adjusted(kind)
-
-    def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
-        """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
-        return self.clustered(cluster).satterthwaite(kind, combination)
-
-    def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
-        """True ``(k,)`` for combinations that some cluster identifies alone."""
-        return self.clustered(cluster).identified_by_one(combination)
-
-    def clustered(self, cluster: Codes) -> Clustered:
-        """The design by cluster. Cost: the cube of the rows of each cluster, or of the columns
-        of the design where those are fewer."""
+    def _cut(self, cluster: Codes) -> Clustered:
         if self.instrumented:
             raise CombinationError(
                 "CR2 and CR3 are defined here for least squares, not for instrumented regressions; "
                 "use CR1S"
             )
-        return remembered(self, cluster, lambda: self._cut(clusters(self.unit, cluster)))
-
-    def _cut(self, rows: Groups) -> Clustered:
+        rows = clusters(self.unit, cluster)
         half = np.sqrt(self.weight)[:, None]
         columns, nested = [self.x], []
         for effect in self.effects:

@@ -27,7 +27,8 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Key
 from evalkit.core.panel import Panel
 from evalkit.core.provenance import Provenance
-from evalkit.inference.infer import Inference, Vcov, infer
+from evalkit.inference.covariance import Vcov
+from evalkit.inference.infer import Inference, infer
 from evalkit.inference.progress import progress
 from evalkit.inference.resample import Estimator, quietly
 

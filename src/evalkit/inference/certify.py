@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from evalkit.core.errors import AgreementError, OptionError, some
-from evalkit.inference.infer import Inference, Wald
+from evalkit.inference.infer import Inference
+from evalkit.inference.wald import Wald
 
 if TYPE_CHECKING:
     import pandas as pd
