@@ -21,19 +21,24 @@ SIZES = [(500, 10), (3_000, 20), (100_000, 10)]
 LARGEST = (1_000_000, 10)  # evalkit alone
 
 suite = Suite("did", SIZES, LARGEST)
-suite.task("cs", "Callaway-Sant'Anna: all cells, event-time averages, analytic errors")
-suite.task("cs_draws", "the same with a band from 999 multiplier draws, units as clusters")
 suite.task(
-    "cs_clustered_draws", "the same with a band from 999 multiplier draws, clusters of units"
+    "cs", "Callaway-Sant'Anna: all cells, event-time averages, analytic errors", aim=(5, 5, 10)
 )
-suite.task("cs_covariates", "the same, doubly robust with three covariates, analytic errors")
-suite.task("cs_covariates_draws", "the same with a band from 999 multiplier draws")
+suite.task("cs_draws", "the same with a band from 999 draws, units as clusters", aim=(6, 6, 20))
+suite.task("cs_clustered_draws", "the same with a band from 999 draws of clusters", aim=(6, 6, 20))
+suite.task("cs_covariates", "Callaway-Sant'Anna, doubly robust, three covariates", aim=(8, 8, 8))
+suite.task("cs_covariates_draws", "the same with a band from 999 draws", aim=(8, 8, 8))
 suite.task("two_way", "static two-way fixed effects, clustered errors")
-suite.task("event_study", "two-way event study, clustered errors")
-suite.task("sun_abraham", "Sun-Abraham: saturated regression, event-time averages")
-suite.task("extended_two_way", "extended two-way effects, event-time averages")
-suite.task("imputation", "imputation: cells, event-time averages, errors")
-suite.task("synthetic", "synthetic difference-in-differences, 200 placebos", data=panels.block)
+suite.task("event_study", "two-way event study, clustered errors", aim=(20, 20, 20))
+suite.task("sun_abraham", "Sun-Abraham: saturated, event-time averages", aim=(20, 20, 20))
+suite.task("extended_two_way", "extended two-way effects, event-time averages", aim=(20, 20, 20))
+suite.task("imputation", "imputation: cells, event-time averages, errors", aim=(8, 20, 20))
+suite.task(
+    "synthetic",
+    "synthetic difference-in-differences, 200 placebos",
+    data=panels.block,
+    aim=(10, 10, 10),
+)
 
 
 @contextlib.contextmanager
@@ -63,8 +68,8 @@ def averaged(cells: Any, **options: Any) -> Numbers:
     """Cells and event-time averages, with errors without small-sample factor."""
     import evalkit as ek
 
-    each = ek.infer(cells, vcov="CR0")
-    events = ek.infer(ek.aggregate(cells, by="event"), vcov="CR0", **options)
+    each = ek.infer(cells, vcov="CR0", few="show")
+    events = ek.infer(ek.aggregate(cells, by="event"), vcov="CR0", few="show", **options)
     return {
         "cells": each.estimate,
         "cells_error": each.std_error,
@@ -90,7 +95,7 @@ def evalkit_cs(task: str, frame: Any) -> Numbers:
 def evalkit_regression(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
-    made = ek.infer(getattr(ek.did, task)(panel(frame)), vcov="CR1S")
+    made = ek.infer(getattr(ek.did, task)(panel(frame)), vcov="CR1S", few="show")
     return {"coefficients": made.estimate, "coefficients_error": made.std_error}
 
 

@@ -19,7 +19,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib import metadata
@@ -43,7 +43,7 @@ AGREES = 1e-6  # relative; packages that do the same thing differ by their solve
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON", "POLARS_MAX")
 COLUMNS = (
     "task", "what", "peer", "version", "units", "periods", "cpu_seconds", "first_seconds",
-    "peak_mb", "calls", "compared", "largest_gap", "agrees", "ratio", "note",
+    "peak_mb", "calls", "compared", "largest_gap", "agrees", "ratio", "aim", "note",
 )  # fmt: skip
 
 
@@ -64,12 +64,26 @@ class Suite:
     sizes: list[tuple[int, int]]
     largest: tuple[int, int]
     tasks: dict[str, tuple[str, Callable[[int, int], Frame]]] = field(default_factory=dict)
+    aims: dict[str, tuple[float, ...]] = field(default_factory=dict)
     calls: dict[str, dict[str, Call]] = field(default_factory=dict)
 
-    def task(self, name: str, what: str, data: Callable[[int, int], Frame] | None = None) -> None:
-        """Declare a task and where its data come from (default: a staggered panel)."""
+    def task(
+        self,
+        name: str,
+        what: str,
+        data: Callable[[int, int], Frame] | None = None,
+        aim: tuple[float, ...] = (),
+    ) -> None:
+        """Declare a task, where its data come from (default: a staggered panel), and how many times
+        as long the fastest other package should take at each size."""
         self.tasks[name] = (what, data or panels.staggered)
         self.calls[name] = {}
+        self.aims[name] = aim
+
+    def aim(self, task: str, units: int, periods: int) -> str:
+        """The aim of a task at a size, if there is one."""
+        aims = dict(zip(self.sizes, self.aims[task], strict=False))
+        return f"{aims[units, periods]:g}" if (units, periods) in aims else ""
 
     def by(
         self, peer: str, *tasks: str, before: Callable[[Frame], Frame] = lambda frame: frame
@@ -180,13 +194,20 @@ class Worker:
 
 
 def measure(
-    suite: Suite, task: str, units: int, periods: int, calls: int, alone: bool
+    suite: Suite,
+    task: str,
+    units: int,
+    periods: int,
+    calls: int,
+    alone: bool,
+    stopped: Sequence[str] = (),
 ) -> list[Any]:
-    """Rows of all packages that do a task, their calls taken in turns."""
+    """Rows of all packages that do a task, their calls taken in turns; those that were ``stopped``
+    on a smaller panel are not asked."""
     workers = [
         Worker(suite, task, call, units, periods)
         for call in suite.calls[task].values()
-        if not alone or call.peer == "evalkit"
+        if call.peer not in stopped and (not alone or call.peer == "evalkit")
     ]
     for _ in range(calls):
         for worker in workers:
@@ -211,7 +232,7 @@ def _row(
         round(max((a["mb"] for a in worker.answers), default=float("nan")), 1),
         len(worker.answers), " ".join(gaps), f"{largest:.1e}" if gaps else "",
         {True: "yes", False: "no"}[largest <= AGREES] if gaps else "", _digits(cpu / ours),
-        worker.error,
+        suite.aim(task, *size) if worker.peer == "evalkit" else "", worker.error,
     ), strict=True))  # fmt: skip
 
 
@@ -264,23 +285,31 @@ def imports() -> list[dict[str, Any]]:
     return rows
 
 
-def run(suite: Suite, tasks: list[str], calls: int, largest: bool) -> None:
-    """Measure and store; rows of tasks that are not measured again are kept."""
-    path = STORED / f"{suite.name}.csv"
-    kept = list(csv.DictReader(path.open())) if path.exists() else []
-    rows = [row for row in kept if row["task"] not in tasks]
+def run(suite: Suite, tasks: list[str], calls: int, sizes: list[int]) -> None:
+    """Measure and store, task by task; rows that are not measured again are kept."""
     for task in tasks:
         if task == "import":
-            rows += imports()
+            _store(suite, imports())
             continue
-        sizes = [*suite.sizes, *([suite.largest] if largest else [])]
-        for units, periods in sizes:
+        stopped: list[str] = []
+        for units, periods in [*suite.sizes, suite.largest]:
             alone = (units, periods) == suite.largest
-            for row in measure(suite, task, units, periods, 1 if alone else calls, alone):
-                rows.append(row)
+            if sizes and units not in sizes:
+                continue
+            rows = measure(suite, task, units, periods, 1 if alone else calls, alone, stopped)
+            stopped += [row["peer"] for row in rows if row["note"].startswith("stopped")]
+            for row in rows:
                 print(*(row[c] for c in ("task", "units", "peer", "cpu_seconds", "peak_mb", "ratio",
                                          "agrees", "largest_gap", "note")), flush=True)  # fmt: skip
+            _store(suite, rows)
+
+
+def _store(suite: Suite, rows: list[dict[str, Any]]) -> None:
+    path = STORED / f"{suite.name}.csv"
     STORED.mkdir(parents=True, exist_ok=True)
+    again = {(row["task"], str(row["units"])) for row in rows}
+    kept = list(csv.DictReader(path.open())) if path.exists() else []
+    rows = [row for row in kept if (row["task"], row["units"]) not in again] + rows
     order = [*suite.tasks, "import"]
     rows.sort(key=lambda row: (order.index(row["task"]), int(row["units"] or 0)))
     with path.open("w", newline="") as file:

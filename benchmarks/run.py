@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("suite")
     parser.add_argument("--tasks", nargs="*", help="default: all")
     parser.add_argument("--calls", type=int, default=5)
-    parser.add_argument("--no-largest", action="store_true", help="leave out evalkit's own largest")
+    parser.add_argument("--sizes", nargs="*", type=int, help="numbers of units; default: all")
     parser.add_argument("--serve", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
     suite = import_module(given.suite).suite
@@ -22,7 +22,7 @@ def main() -> None:
         harness.serve(suite, task, peer, int(units), int(periods))
     else:
         tasks = given.tasks or [*suite.tasks, "import"]
-        harness.run(suite, tasks, given.calls, not given.no_largest)
+        harness.run(suite, tasks, given.calls, given.sizes or [])
 
 
 if __name__ == "__main__":
