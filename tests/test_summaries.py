@@ -94,3 +94,69 @@ def test_a_file_gives_back_what_was_written(tmp_path):
     same_bits(back, sums)
     assert back.provenance == "synthetic"
     assert repr(back) == repr(sums)
+
+
+# --- Cell means as a panel ---------------------------------------------------------------------
+
+
+def staggered(seed=0):
+    """Pupils of 40 counties, seen once each; some county-years have no pupil."""
+    rng = np.random.default_rng(seed)
+    n = 4000
+    frame = pd.DataFrame(
+        {
+            "pupil": np.arange(n),
+            "county": rng.integers(0, 40, n),
+            "year": rng.integers(2010, 2016, n),
+            "group": rng.integers(0, 2, n),
+            "weight": rng.integers(1, 5, n),
+        }
+    )
+    start = {county: {0: 2012, 1: 2014}.get(county // 10) for county in range(40)}
+    frame["start"] = frame["county"].map(start).astype(float)
+    frame["score"] = rng.normal(size=n) + frame["county"] / 9 + (frame["year"] >= frame["start"])
+    return frame[(frame["county"] + frame["year"]) % 7 > 0], start
+
+
+EXACT = 1e-12  # the same sums, added in another order
+
+
+@pytest.mark.parametrize("weight", [None, "weight"])
+@pytest.mark.parametrize("unit", ["county", None])
+@pytest.mark.parametrize("control", ["never", "not_yet"])
+def test_group_time_effects_from_sums_are_those_from_pupils(weight, unit, control):
+    frame, start = staggered()
+    pupils = ek.Panel.from_frame(
+        frame, outcome="score", unit="pupil", time="year", cohort="start", cluster="county",
+        weight=weight, provenance="synthetic",
+    )  # fmt: skip
+    keys = ["county", "year", "group"]
+    sums = ek.summaries(frame, keys=keys, score="score", weight=weight, provenance="synthetic")
+    means = sums.panel(unit=unit, time="year", cluster=None if unit else "county", cohort=start)
+    a, b = (
+        ek.did.callaway_santanna(panel, unbalanced="records", control=control)
+        for panel in (pupils, means)
+    )
+    pairs = [(a, b)]
+    if unit is None:  # a unit that is followed weighs in an average by its pupils per period
+        pairs += [(ek.aggregate(a, by=by), ek.aggregate(b, by=by)) for by in ("event", "cohort")]
+    for a, b in pairs:
+        a, b = ek.infer(a), ek.infer(b)
+        np.testing.assert_allclose(b.estimate, a.estimate, rtol=0, atol=EXACT)
+        np.testing.assert_allclose(b.vcov, a.vcov, rtol=0, atol=EXACT)
+
+
+def test_a_two_way_regression_from_sums_is_the_one_from_pupils():
+    frame, _ = staggered()
+    frame = frame.assign(exposed=(frame["year"] >= frame["start"]).astype(float))
+    pupils = ek.Panel.from_frame(
+        frame, outcome="score", unit="pupil", time="year", cluster="county",
+        covariates=["exposed"], categories=["county"], provenance="synthetic",
+    )  # fmt: skip
+    a = ek.infer(ek.did.regression(pupils, on=["exposed"], absorb=["county", "time"]), vcov="CR2")
+    sums = ek.summaries(frame, keys=["county", "year"], score="score", provenance="synthetic")
+    cohort = dict(staggered()[1].items())
+    means = sums.panel(unit="county", time="year", cohort=cohort)
+    b = ek.infer(ek.did.two_way(means), vcov="CR2")
+    for part in ("estimate", "std_error", "dof"):
+        np.testing.assert_allclose(getattr(b, part), getattr(a, part), rtol=1e-10)

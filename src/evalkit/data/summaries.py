@@ -6,7 +6,7 @@ collapses and travels. What is estimated from it is no concern of this module.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,11 @@ import numpy as np
 from evalkit.core.arrays import Codes, Labels, Matrix, Vector, frozen
 from evalkit.core.door import refuse_text_or_repeats
 from evalkit.core.errors import CombinationError, OptionError, check_option, some
+from evalkit.core.panel import Panel
 from evalkit.core.provenance import TIERS, Provenance, combine
 from evalkit.data.cells import Cells
 from evalkit.data.histogram import Histogram
+from evalkit.data.means import panel
 from evalkit.data.missing import Missing
 from evalkit.data.moments import Moments, Stack
 from evalkit.data.store import read, write
@@ -197,6 +199,18 @@ class Summaries:
     def from_parquet(cls, path: str | Path) -> Summaries:
         """Read what :meth:`to_parquet` wrote; a newer schema version is refused."""
         return cls(**read(Path(path)))
+
+    def panel(
+        self,
+        *,
+        time: str,
+        unit: str | None = None,
+        cluster: str | None = None,
+        cohort: str | Mapping[Any, Any] | None = None,
+        outcome: str | None = None,
+    ) -> Panel:
+        """Cell means as a panel, weighted by their pupils; see :func:`evalkit.data.means.panel`."""
+        return panel(self, time=time, unit=unit, cluster=cluster, cohort=cohort, outcome=outcome)
 
     @property
     def table(self) -> pd.DataFrame:
