@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.core.arrays import Codes, Groups, Matrix, Vector, frozen
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 
 Stack: TypeAlias = npt.NDArray[np.float64]  # (m, p, p)
 
@@ -45,8 +45,9 @@ class Moments:
     second: Stack
 
     def __post_init__(self) -> None:
+        # Nobody else holds these arrays: they are closed as they are, not copied.
         for name in ("n", "weight", "weight2", "centre", "first", "second"):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
+            getattr(self, name).flags.writeable = False
 
     def mean(self) -> Matrix:
         r""":math:`\bar z=c+F/W`, ``(m, p)``, rounded once."""

@@ -343,7 +343,8 @@ def summaries(
     >>> sums.mean[:, 0], sums.cross[:, 0, 0]
     (array([55. , 70.5]), array([50.,  0.]))
     """
-    from evalkit.data.collapse import Request, run
+    from evalkit.data.collapse import run
+    from evalkit.data.gather import Request
 
     check_option("provenance", provenance, TIERS)
     for option, listed in (("keys", keys), ("prior", prior), ("controls", controls)):

@@ -16,8 +16,8 @@ from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode, frozen
 from evalkit.core.errors import DoubtWarning, IdentificationError, OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Category, Panel
+from evalkit.core.progress import progress
 from evalkit.core.provenance import Provenance
-from evalkit.inference.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd
