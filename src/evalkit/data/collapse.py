@@ -87,8 +87,9 @@ def check(frame: Frame, request: Request) -> None:
 def collapse(frame: Frame, request: Request) -> Collapsed:
     """Sum one frame, in one pass unless that would not do.
 
-    A second pass makes NaN null, if a sum came out as NaN; another sums about each cell's own
-    mean, if digits would be lost about zero. Few data need either.
+    A second pass makes NaN null, if a sum came out as NaN; another sums about each cell's mean, if
+    digits would be lost about zero, or still are about a mean in single precision. Few data need
+    either.
     """
     prepared = _prepared(frame, request, nan=False)
     table = _aggregated(prepared, request)
@@ -96,8 +97,10 @@ def collapse(frame: Frame, request: Request) -> Collapsed:
         prepared = _prepared(frame, request, nan=True)
         table = _aggregated(prepared, request)
     found = gather(table, request)
-    if loses_digits(found.moments):
-        found = gather(_aggregated(_centred(prepared, request), request), request)
+    for single in (True, False):
+        if loses_digits(found.moments):
+            centred = _centred(prepared, request, single=single)
+            found = gather(_aggregated(centred, request), request)
     if request.grid is None:
         return found
     return replace(found, histogram=histogram(_by_score(prepared, request), request, found.cells))
@@ -137,11 +140,11 @@ def _prepared(frame: Frame, request: Request, *, nan: bool) -> Frame:
     return t.with_columns(**made)
 
 
-def _centred(prepared: Frame, request: Request) -> Frame:
+def _centred(prepared: Frame, request: Request, *, single: bool) -> Frame:
     """The same with each cell's own mean taken away; ``c0, c1, ...`` say what that was.
 
-    The mean is rounded to single precision, or to a step of the grid: it then has few digits, and
-    differences from it stay exact where scores lie on a grid.
+    A mean in single precision, or rounded to a step of the grid, has few digits: differences from
+    it stay exact where scores lie on a grid.
     """
     keys, p = [f"k{i}" for i in range(len(request.keys))], len(request.names)
     values = [f"z{i}" for i in range(p)]
@@ -153,10 +156,11 @@ def _centred(prepared: Frame, request: Request) -> Frame:
         total = [_col(z).sum() for z in values]
         sums = prepared.group_by(keys).agg(*total, _col("z0").count().alias("u"))
     centre = {f"c{i}": _col(z) / _col("u") for i, z in enumerate(values)}
-    single = {c: mean.cast(nw.Float32).cast(nw.Float64) for c, mean in centre.items()}
+    if single:
+        centre = {c: mean.cast(nw.Float32).cast(nw.Float64) for c, mean in centre.items()}
     if request.grid:
-        single[f"c{p - 1}"] = centre[f"c{p - 1}"].round(0)
-    centres = sums.filter(_col("u") > 0).select(*keys, **single)
+        centre[f"c{p - 1}"] = (_col(values[-1]) / _col("u")).round(0)
+    centres = sums.filter(_col("u") > 0).select(*keys, **centre)
     joined = prepared.join(centres, on=keys, how="left")  # type: ignore[arg-type]
     return joined.with_columns(**{z: _col(z) - _col(f"c{i}") for i, z in enumerate(values)})
 

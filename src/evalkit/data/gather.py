@@ -195,6 +195,10 @@ def _moments(table: Table, column: Column, request: Request, n: Codes) -> Moment
         for j in range(i, p):
             second[:, i, j] = second[:, j, i] = column(f"p{i}_{j}")
     weight, weight2 = (column("w"), column("w2")) if request.weight else [n.astype(float)] * 2
+    # A single pupil is a centre of its own, so that adding another loses no digit.
+    one = n == 1
+    centre[one] += first[one] / weight[one, None]
+    first[one], second[one] = 0.0, 0.0
     return Moments(n, weight, weight2, centre, first, second)
 
 
