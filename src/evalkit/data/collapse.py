@@ -205,4 +205,4 @@ def _by_score(prepared: Frame, request: Request) -> nw.DataFrame[Any]:
 def _collected(t: Frame) -> nw.DataFrame[Any]:
     if isinstance(t, nw.DataFrame):
         return t
-    return t.collect("pandas" if t.implementation.is_spark_like() else None)
+    return t.collect("pyarrow" if t.implementation.is_spark_like() else None)

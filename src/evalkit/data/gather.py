@@ -204,13 +204,6 @@ def _moments(table: Table, column: Column, request: Request, n: Codes) -> Moment
 
 def _refuse_values(column: Column, request: Request, cells: Cells) -> None:
     """Refuse what a sum cannot hold: infinities, weights that are not positive, scores off grid."""
-    for i, name in enumerate(request.names):
-        wild = np.flatnonzero(~np.isfinite(column(f"p{i}_{i}")))
-        if len(wild):
-            raise SummaryError(
-                f"column {name!r} is infinite, or too large to square, in {len(wild)} cells "
-                f"({cells.name(wild[0])}). Correct the values, or make them empty."
-            )
     if request.weight:
         bad = column("bad")
         if bad.any():
@@ -221,6 +214,13 @@ def _refuse_values(column: Column, request: Request, cells: Cells) -> None:
             )
         if not np.isfinite(column("w2")).all():
             raise SummaryError(f"weight column {request.weight!r} is infinite. Correct it.")
+    for i, name in enumerate(request.names):
+        wild = np.flatnonzero(~np.isfinite(column(f"p{i}_{i}")))
+        if len(wild):
+            raise SummaryError(
+                f"column {name!r} is infinite, or too large to square, in {len(wild)} cells "
+                f"({cells.name(wild[0])}). Correct the values, or make them empty."
+            )
     if request.grid:
         off = column("off")
         if off.any():

@@ -120,7 +120,8 @@ def _pooled(sums: Summaries, key: str, small: Flags) -> Summaries:
 def _shown_too_few(sums: Summaries, floor: int) -> Flags:
     """Cells ``(m,)`` that show fewer pupils than the floor, as a cell or as a part of one."""
     n, moments = sums.n, sums.moments.about(np.zeros_like(sums.moments.centre))
-    hidden: Flags = (n < floor) | (sums.cross[:, -1, -1] == 0)
+    rounding = n * (4 * np.finfo(float).eps * sums.mean[:, -1]) ** 2
+    hidden: Flags = (n < floor) | (sums.cross[:, -1, -1] <= rounding)  # or all score alike
     for v, name in enumerate(sums.names[:-1]):
         ones, squares = moments.first[:, v], moments.second[:, v, v]
         if not np.allclose(ones, squares, rtol=1e-9, atol=1e-9):

@@ -144,7 +144,7 @@ def _refuse_roles(keys: Sequence[str], names: Sequence[str], weight: str | None)
 
 
 def _refuse_bins(cuts: Sequence[float] | None, grid: float | None) -> None:
-    if cuts is not None and not (cuts and all(np.diff([-np.inf, *cuts, np.inf]) > 0)):
+    if cuts is not None and not (cuts and np.isfinite(cuts).all() and (np.diff(cuts) > 0).all()):
         raise OptionError(f"bands={list(cuts)} must hold finite cuts that rise")
     if grid is not None and not (np.isfinite(grid) and grid > 0):
         raise OptionError(f"grid={grid} must be a positive step")
