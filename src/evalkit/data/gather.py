@@ -74,26 +74,26 @@ def has_nan(table: Table, request: Request) -> bool:
 def gather(table: Table, request: Request) -> Collapsed:
     """Sorted arrays from the engine's rows."""
     cells, order, keyless = _keyed(table, request)
-
-    def column(name: str) -> Vector:
-        return np.asarray(table[name].to_numpy(), float)[order]
-
+    column = _reader(table, order)
     _refuse_values(column, request, cells)
     n, rows = column("n").astype(np.intp), column("rows").astype(np.intp)
     missing = _missing(column, request, cells, rows - n, keyless)
     full = np.flatnonzero(n)
     if not len(full):
         raise SummaryError(f"no row is complete: {some(missing.ledger()) or 'there are no rows'}")
+    if len(full) < len(n):
+        cells, n, column = cells.take(full), n[full], _reader(table, order[full])
     moments, bands = _moments(table, column, request, n), None
     if request.cuts is not None:
         reached = [moments.weight, *(column(f"b{i}") for i in range(len(request.cuts)))]
         bands = np.stack([*reached, np.zeros(len(n))], axis=1)
         bands = bands[:, :-1] - bands[:, 1:]
-    if len(full) == len(n):
-        return Collapsed(cells, moments, bands, missing)
-    return Collapsed(
-        cells.take(full), moments.take(full), None if bands is None else bands[full], missing
-    )
+    return Collapsed(cells, moments, bands, missing)
+
+
+def _reader(table: Table, rows: Codes) -> Column:
+    """Columns of numbers by name, at these rows."""
+    return lambda name: np.asarray(table[name].to_numpy(), float)[rows]
 
 
 def loses_digits(moments: Moments) -> bool:

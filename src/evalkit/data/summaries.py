@@ -34,10 +34,25 @@ def summaries(
 ) -> Summaries:
     r"""Collapse pupil records to sums by cell, in one pass on the engine where they live.
 
-    A row counts if the score, the prior scores, the controls and the weight are all present; null
-    and NaN are both missing, and rows left out are counted by cell and reason. The same table comes
-    from every engine: bit for bit where scores lie on a grid (whole or half points, 0/1, or the
-    steps of ``grid``), within a relative 1e-12 elsewhere.
+    **Estimand.** None: these are the pupils' counts, means and cross-products, not an estimate.
+    **Assumptions.** A row counts if the score, the prior scores, the controls and the weight are
+    all present. Null and NaN are both missing; rows left out are counted by cell and reason.
+    **Estimator.** In each cell :math:`W=\sum w_i`, :math:`\bar z=\sum w_iz_i/W` and
+    :math:`C=\sum w_i(z_i-\bar z)(z_i-\bar z)'` with :math:`z=` (controls, priors, score), from sums
+    :math:`F,S` about a centre :math:`c`: :math:`\bar z=c+F/W`, :math:`C=S-FF'/W`, rounded once.
+    **Contribution.** What least squares asks of pupils follows exactly, clustered errors included,
+    while effects and clusters are made of whole cells; ranks and quantiles follow from ``grid``.
+    **Reference.** Chan, Golub and LeVeque (1983), American Statistician 37(3), for adding centred
+    sums; Dekker (1971), Numerische Mathematik 18, for the compensated last step.
+    **Checked against.** Rational arithmetic (twelve digits; on a grid every bit) and regressions on
+    the pupils (1e-9), with pandas, polars, Arrow, DuckDB and Spark, see
+    ``tests/test_summaries_laws.py`` and ``tests/test_summed.py``.
+    **Fails when.** A question needs more than two moments of pupils: logit, quantiles off a grid,
+    errors robust to heteroskedastic pupils within a cell that is not clustered.
+
+    The same table comes from every engine: bit for bit where values lie on a grid (whole or half
+    points, 0/1, or the steps of ``grid``), within a relative 1e-12 elsewhere. On a grid that holds
+    while a cell's sum of squares, in steps, stays below 2**53.
 
     Parameters
     ----------
@@ -76,11 +91,6 @@ def summaries(
     ------
     SummaryError
         With the column, the file or the cell, and the remedy.
-
-    References
-    ----------
-    Chan, Golub and LeVeque (1983), American Statistician 37(3), for adding centred sums; Dekker
-    (1971), Numerische Mathematik 18, for the compensated last step.
 
     Examples
     --------

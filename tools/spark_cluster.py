@@ -55,7 +55,7 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster(folder: Path, memory: str = "512m") -> Iterator[Cluster]:
     """Start it, and take it down again; everything listens on 127.0.0.1 only."""
     import pyspark
     from pyspark.sql import SparkSession
@@ -92,7 +92,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         here = ("--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
         start("master", f"{package}.master.Master", *here)
         master = said("master", r"spark://127\.0\.0\.1:\d+")
-        room = ("--cores", "1", "--memory", "1g")
+        room = ("--cores", "1", "--memory", "4g")
         workers = [
             start(name, f"{package}.worker.Worker", *here, *room, "--work-dir", name, master)
             for name in ("one", "two")
@@ -109,7 +109,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
             .config("spark.executor.extraJavaOptions", LIGHT)
             .config("spark.ui.enabled", "false")
             .config("spark.ui.showConsoleProgress", "false")
-            .config("spark.executor.memory", "512m")
+            .config("spark.executor.memory", memory)
             .config("spark.executor.cores", "1")
             .config("spark.sql.shuffle.partitions", "4")
             .config("spark.sql.files.maxPartitionBytes", "256k")
