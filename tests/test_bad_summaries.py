@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -85,6 +86,11 @@ OPTIONS = {
     "no bands": ({"bands": []}, ["bands", "rise"]),
     "an infinite cut": ({"bands": [np.inf]}, ["bands", "finite"]),
     "NaN cut": ({"bands": [np.nan]}, ["bands", "finite"]),
+    "a cut that is text": ({"bands": ["pass"]}, ["bands", "begins"]),
+    "one number for bands": ({"bands": 60}, ["bands=60", "begins"]),
+    "text for a grid": ({"grid": "half"}, ["grid='half'", "positive step"]),
+    "a number for a name": ({"keys": [0]}, ["0 is no column name"]),
+    "memory for a frame": ({"memory": "1GB"}, ["memory", "path"]),
     "zero grid": ({"grid": 0}, ["grid=0", "positive"]),
     "a floor of one": ({"floor": 1}, ["floor=1", "at least 2"]),
 }
@@ -102,6 +108,37 @@ def test_options_that_make_no_sense_are_refused(case):
 def test_what_is_no_frame_and_no_path_is_refused():
     with pytest.raises(SummaryError, match="cannot read records from int"):
         ek.summaries(3, **ASK)
+
+
+def test_columns_that_make_no_table_are_refused():
+    frame = pupils(60)
+    with pytest.raises(SummaryError, match="one name; rename"):
+        ek.summaries(pd.concat([frame, frame], axis=1), **ASK)
+    with pytest.raises(SummaryError, match="make no table"):
+        ek.summaries({"county": [1], "math": [1.0, 2.0]}, **ASK)
+    with pytest.raises(SummaryError, match="the records have none"):
+        ek.summaries({}, **ASK)
+
+
+@pytest.mark.parametrize("engine", SOME)
+def test_ids_too_long_for_their_type_are_refused_or_kept_whole(engine):
+    ask = {"keys": ["id"], "score": "math", "provenance": "synthetic"}
+    rows = {"id": [2**53 + 1, 2**53 + 2], "math": [1.0, 2.0]}
+    kept = ek.summaries(ENGINES[engine](pd.DataFrame(rows)), **ask)
+    assert kept.label("id").tolist() == rows["id"]
+    with pytest.raises(SummaryError, match="lost their last digits"):
+        ek.summaries(ENGINES[engine](pd.DataFrame(rows).astype({"id": float})), **ask)
+    beyond = pd.DataFrame({**rows, "id": np.array([2**63, 2**63 + 1], np.uint64)})
+    with pytest.raises(SummaryError, match="beyond 64 bits"):
+        ek.summaries(ENGINES[engine](beyond), **ask)
+
+
+def test_ids_in_decimal_keep_every_digit():
+    frame = duckdb.sql(
+        "select unnest([900719925474099321, 900719925474099322])::hugeint id, 1.5 math"
+    )
+    sums = ek.summaries(frame, keys=["id"], score="math", provenance="synthetic")
+    assert sums.label("id").tolist() == [900719925474099321, 900719925474099322]
 
 
 def test_ids_of_two_types_in_one_column_are_refused():
@@ -247,6 +284,8 @@ def test_a_file_of_a_newer_schema_is_refused(tmp_path):
 
 
 def test_files_that_hold_no_sums_are_refused(tmp_path):
+    with pytest.raises(SummaryError, match="no such folder"):
+        made().to_parquet(tmp_path / "none" / "sums.parquet")
     with pytest.raises(SummaryError, match="no such file"):
         ek.Summaries.from_parquet(tmp_path / "sums.parquet")
     pupils(9).to_parquet(tmp_path / "pupils.parquet")

@@ -13,39 +13,33 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import narwhals as nw
+from narwhals.exceptions import DuplicateError
 
-from evalkit.core.errors import SummaryError, some
+from evalkit.core.errors import OptionError, SummaryError, some
 from evalkit.core.progress import progress, watched
 from evalkit.data.gather import Collapsed, Request, gather, has_nan, histogram, loses_digits
 
 Frame: TypeAlias = "nw.DataFrame[Any] | nw.LazyFrame[Any]"
 
+MEMORY = "1GB"  # what DuckDB may use for a path, beyond which it spills to disk
 CHUNK = 1 << 20  # rows of a frame in memory that are prepared at once
 _TINY = 1e-6  # of a step: what a decimal fraction may be off its grid in binary
 _col = nw.col
 
 
-def run(source: Any, request: Request, memory: str) -> Iterator[Collapsed]:
+def run(source: Any, request: Request, memory: str | None) -> Iterator[Collapsed]:
     """Sum the records, piece by piece where they are in memory; a path is opened by DuckDB."""
     if _is_path(source):
         from evalkit.data.files import are_csv, expand, opened
 
         files = expand(source)
         request = replace(request, text_keys=are_csv(files))
-        with opened(files, request.keys, request.numeric, memory) as relation:
+        with opened(files, request.keys, request.numeric, memory or MEMORY) as relation:
             yield collapse(nw.from_native(relation), request)
         return
-    if isinstance(source, Mapping):
-        import pandas as pd
-
-        source = pd.DataFrame(source)
-    try:
-        frame: Frame = nw.from_native(source)
-    except TypeError as wrong:
-        raise SummaryError(
-            f"cannot read records from {type(source).__name__}; give a data frame (pandas, polars, "
-            "Arrow, DuckDB, Spark), or the path of Parquet or CSV files"
-        ) from wrong
+    if memory is not None:
+        raise OptionError("memory is what DuckDB may use to read a path; leave it out for a frame")
+    frame = _frame(source)
     check(frame, request)
     if isinstance(frame, nw.LazyFrame) or frame.implementation.is_polars():
         with watched("reading the records"):
@@ -54,6 +48,29 @@ def run(source: Any, request: Request, memory: str) -> Iterator[Collapsed]:
         starts = range(0, max(len(frame), 1), CHUNK)
         for start in progress(starts, len(starts), "pieces of the records"):
             yield collapse(frame[start : start + CHUNK], request)
+
+
+def _frame(source: Any) -> Frame:
+    """The records as narwhals sees them."""
+    try:
+        if isinstance(source, Mapping):
+            import pandas as pd
+
+            source = pd.DataFrame(source)
+        frame: Frame = nw.from_native(source)
+        frame.collect_schema()
+    except DuplicateError as wrong:
+        raise SummaryError(
+            "two columns of the records have one name; rename one of them"
+        ) from wrong
+    except ValueError as wrong:
+        raise SummaryError(f"the columns make no table ({wrong}); give each row all") from wrong
+    except TypeError as wrong:
+        raise SummaryError(
+            f"cannot read records from {type(source).__name__}; give a data frame (pandas, polars, "
+            "Arrow, DuckDB, Spark), or the path of Parquet or CSV files"
+        ) from wrong
+    return frame
 
 
 def _is_path(source: Any) -> bool:
@@ -67,7 +84,7 @@ def check(frame: Frame, request: Request) -> None:
     absent = [name for name in (*request.keys, *request.numeric) if name not in schema]
     if absent:
         raise SummaryError(
-            f"no column {some(absent)}; the records have {some(schema, 12)}. "
+            f"no column {some(absent)}; the records have {some(schema, 12) or 'none'}. "
             "Check the spelling, or rename the column."
         )
     for name in request.numeric:

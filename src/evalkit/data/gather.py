@@ -158,13 +158,25 @@ def _labels(series: nw.Series[Any], request: Request) -> tuple[Labels, Flags]:
     """Labels of a key and where it is empty; whole numbers are integers on every engine."""
     null = np.asarray(series.is_null().to_numpy(), bool)
     kind = series.dtype
-    if kind.is_float() or kind.is_decimal():
+    if kind.is_float():
         values = np.where(null, np.nan, np.asarray(series.to_numpy(), float))
         null = np.isnan(values)
+        if (np.abs(values[~null]) >= 2.0**53).any():
+            raise SummaryError(
+                "a key holds numbers beyond 2**53 in floating point, which has lost their last "
+                "digits. Give ids as integers or text."
+            )
         whole = not (values[~null] % 1).any()
         return (np.where(null, 0, values).astype(np.int64) if whole else values), null
-    if kind.is_integer():
+    if kind.is_integer() and kind not in (nw.UInt64, nw.Int128, nw.UInt128):
         return np.asarray(series.fill_null(0).to_numpy(), np.int64), null
+    if kind.is_integer() or kind.is_decimal():
+        held = [0 if value is None else value for value in series.to_list()]
+        if any(value % 1 for value in held):
+            return np.array(held, float), null
+        if max(map(abs, held), default=0) >= 2**63:
+            raise SummaryError("a key holds integers beyond 64 bits. Give such ids as text.")
+        return np.array(list(map(int, held)), np.int64), null
     if kind == nw.Boolean:
         return np.asarray(series.fill_null(False).to_numpy(), bool), null
     if kind == nw.Date:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalkit.core.arrays import Codes, Flags
+from evalkit.core.door import refuse_text_or_repeats
 from evalkit.core.errors import OptionError, SummaryError
 from evalkit.data.cells import Cells
 from evalkit.data.missing import Missing
@@ -73,6 +74,8 @@ def release(
     """
     if floor < 2:
         raise OptionError(f"floor={floor} protects nobody; give at least 2")
+    for keys in published:
+        refuse_text_or_repeats("each of published", keys)
     if merge is not None:
         sums = _pooled(sums, merge, sums.n < floor)
     hidden = _shown_too_few(sums, floor)

@@ -30,7 +30,7 @@ def summaries(
     grid: float | None = None,
     drop_null_keys: bool = False,
     floor: int | None = None,
-    memory: str = "1GB",
+    memory: str | None = None,
 ) -> Summaries:
     r"""Collapse pupil records to sums by cell, in one pass on the engine where they live.
 
@@ -80,8 +80,8 @@ def summaries(
     floor : int, optional
         Fewest pupils that may be shown together; cells with fewer are withheld and counted, as by
         :meth:`Summaries.release`.
-    memory : str
-        What DuckDB may use for paths, as in "1GB"; beyond it, it spills to disk.
+    memory : str, optional
+        What DuckDB may use for a path (default: "1GB"); beyond it, it spills to disk.
 
     Returns
     -------
@@ -111,8 +111,9 @@ def summaries(
         refuse_text_or_repeats(option, listed)
     names = (*controls, *prior, score)
     _refuse_roles(keys, names, weight)
-    cuts = None if bands is None else tuple(map(float, bands))
-    _refuse_bins(cuts, grid)
+    cuts = _cuts(bands)
+    if grid is not None and not (_is_number(grid) and 0 < grid < np.inf):
+        raise OptionError(f"grid={grid!r} must be a positive step")
     request = Request(tuple(keys), names, weight, cuts, grid, drop_null_keys)
     parts = [
         Summaries(
@@ -145,6 +146,9 @@ def _refuse_roles(keys: Sequence[str], names: Sequence[str], weight: str | None)
     if not keys:
         raise OptionError("keys is empty; name at least one column that makes the cells")
     used = [*keys, *names, *([weight] if weight else [])]
+    for name in used:
+        if not isinstance(name, str):
+            raise OptionError(f"{name!r} is no column name; name columns by text")
     twice = [name for name in dict.fromkeys(used) if used.count(name) > 1]
     if twice:
         raise OptionError(
@@ -153,8 +157,16 @@ def _refuse_roles(keys: Sequence[str], names: Sequence[str], weight: str | None)
         )
 
 
-def _refuse_bins(cuts: Sequence[float] | None, grid: float | None) -> None:
-    if cuts is not None and not (cuts and np.isfinite(cuts).all() and (np.diff(cuts) > 0).all()):
+def _cuts(bands: Sequence[float] | None) -> tuple[float, ...] | None:
+    if bands is None:
+        return None
+    if isinstance(bands, str) or not np.iterable(bands) or not all(map(_is_number, bands)):
+        raise OptionError(f"bands={bands!r} must hold the scores at which a band begins")
+    cuts = tuple(map(float, bands))
+    if not (cuts and np.isfinite(cuts).all() and (np.diff(cuts) > 0).all()):
         raise OptionError(f"bands={list(cuts)} must hold finite cuts that rise")
-    if grid is not None and not (np.isfinite(grid) and grid > 0):
-        raise OptionError(f"grid={grid} must be a positive step")
+    return cuts
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number))
