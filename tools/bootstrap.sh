@@ -7,9 +7,11 @@ cd "$(dirname "$0")/.."
 
 stop() { printf 'evalkit: %s\n' "$1" >&2; exit 1; }
 
-spark="" # 0.5 GB that only its own tests need: installed where there is a Java to run it
-! command -v java >/dev/null 2>&1 || spark="-r requirements-spark.lock"
-locks="$(cat requirements-bootstrap.lock requirements.lock requirements-data.lock ${spark#-r } | cksum) $(pwd -P)"
+# Spark is 0.5 GB that only its own tests need: it is installed where there is a Java to run it, in a
+# folder of its own, since pandera loads whatever Spark it finds.
+spark=""
+! command -v java >/dev/null 2>&1 || spark=requirements-spark.lock
+locks="$(cat requirements-bootstrap.lock requirements.lock requirements-data.lock $spark | cksum) $(pwd -P)"
 project="$(cksum <pyproject.toml)"
 python=.venv/bin/python
 
@@ -27,7 +29,7 @@ find_python() { # prints the first usable interpreter; otherwise says in one lin
 
 if [ "$(cat .venv/.stamp 2>/dev/null)" != "$locks" ] || ! "$python" -c '' 2>/dev/null; then
     base=$(find_python)
-    echo "evalkit: making .venv with $("$base" --version) (once; 10 seconds to 3 minutes, 0.9 GB; 1.4 GB with Spark, where Java is)"
+    echo "evalkit: making .venv with $("$base" --version) (once; 10 seconds to 3 minutes, 1.3 GB; 1.8 GB with Spark, where Java is)"
     "$base" -m venv --clear .venv
     pip="$python -m pip --disable-pip-version-check --quiet --no-input install"
     hashed="--require-hashes --no-deps"
@@ -41,11 +43,14 @@ if [ "$(cat .venv/.stamp 2>/dev/null)" != "$locks" ] || ! "$python" -c '' 2>/dev
         mirror=${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}
         [ -z "$mirror" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$mirror}"
         .venv/bin/uv pip install --quiet --python "$python" $hashed --no-build-isolation \
-            -r requirements.lock -r requirements-data.lock $spark || installer=pip
+            -r requirements.lock -r requirements-data.lock || installer=pip
+        [ -z "$spark" ] || .venv/bin/uv pip install --quiet --python "$python" --target .venv/spark $hashed \
+            --no-build-isolation -r $spark || installer=pip
     fi
     if [ "$installer" = pip ]; then
         awk '/^[^ ]/ { keep = !/^uv==/ } keep' requirements-bootstrap.lock >.venv/builders.lock
-        $pip $hashed -r .venv/builders.lock && $pip $hashed --no-build-isolation -r requirements.lock -r requirements-data.lock $spark ||
+        $pip $hashed -r .venv/builders.lock && $pip $hashed --no-build-isolation -r requirements.lock -r requirements-data.lock &&
+            { [ -z "$spark" ] || $pip $hashed --no-build-isolation --target .venv/spark -r $spark; } ||
             stop "the locked packages could not be installed (see above); this first step needs the network"
     fi
     rm -f .venv/.project

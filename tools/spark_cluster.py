@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,11 +29,24 @@ def absent() -> str:
     found = re.search(r'version "(\d+)', done.stderr)
     if not found or int(found[1]) < OLDEST:
         return f"java {found[1] if found else '?'} is older than {OLDEST}"
-    try:
-        import pyspark  # noqa: F401
-    except ImportError:
-        return "pyspark is not installed; `make .venv` adds it where java is on the path"
+    with on_path():
+        if importlib.util.find_spec("pyspark") is None:
+            return "pyspark is not installed; `make .venv` adds it where java is on the path"
     return ""
+
+
+@contextmanager
+def on_path() -> Iterator[None]:
+    """Let pyspark be found for a while, where `make .venv` puts it.
+
+    pandera loads any Spark that it can find, which warns of pandas 3 and takes seconds.
+    """
+    folder = str(Path(sys.prefix) / "spark")
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
 
 
 @dataclass
@@ -57,8 +72,9 @@ class Cluster:
 @contextmanager
 def cluster(folder: Path, memory: str = "512m") -> Iterator[Cluster]:
     """Start it, and take it down again; everything listens on 127.0.0.1 only."""
-    import pyspark
-    from pyspark.sql import SparkSession
+    with on_path():
+        import pyspark
+        from pyspark.sql import SparkSession
 
     home = Path(pyspark.__file__).parent
     env = {
@@ -125,3 +141,5 @@ def cluster(folder: Path, memory: str = "512m") -> Iterator[Cluster]:
         for process in reversed(started):
             process.kill()
             process.wait()
+        for name in [name for name in sys.modules if name.split(".")[0] in ("pyspark", "py4j")]:
+            del sys.modules[name]
