@@ -24,7 +24,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ ASK: dict[str, Any] = {
     "provenance": "synthetic",
 }
 COLUMNS = ["school", "year", "poor", "prior", "score"]
-PACKAGE = {"SQL by hand": "duckdb", "Arrow": "pyarrow", "Spark": "pyspark"}
+PACKAGE = {"SQL by hand": "duckdb", "Arrow": "pyarrow", "Spark": "pyspark"}  # else as the engine
 
 
 def by_hand(folder: Path) -> Any:
@@ -133,8 +132,9 @@ def timed(engine: str, folder: Path) -> dict[str, Any]:
         import_module(name)  # what is measured is the pass, not Python's start
     cpu, wall = processor(), time.perf_counter()
     made = ENGINES[engine](folder)
-    out = {"seconds": time.perf_counter() - wall, "processor": processor() - cpu}
-    out["megabytes"] = peak()
+    out: dict[str, Any] = {"seconds": time.perf_counter() - wall, "processor": processor() - cpu}
+    package = PACKAGE.get(engine, engine.lower())
+    out |= {"megabytes": peak(), "version": f"{package} {sys.modules[package].__version__}"}
     if engine == "SQL by hand":
         return {**out, "bits": ""}
     digest = hashlib.sha256()
@@ -217,11 +217,10 @@ def runs(rows: list[int], times: int, folder: Path, only: list[str]) -> list[dic
 
 
 def row(count: int, engine: str, measured: list[dict[str, Any]]) -> dict[str, Any]:
-    name = PACKAGE.get(engine, engine.lower())
     return {
         "pupils": count,
         "engine": engine,
-        "version": f"{name} {version(name)}",
+        "version": measured[0]["version"],
         "seconds": round(min(m["seconds"] for m in measured), 2),
         "processor": round(min(m["processor"] for m in measured), 2),
         "megabytes": round(min(m["megabytes"] for m in measured)),
