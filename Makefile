@@ -64,7 +64,7 @@ notebooks: .venv ## re-execute the notebooks and save outputs and results/, to b
 	$(py) tools/notebooks.py save
 
 lab: .venv ## open the notebooks in JupyterLab
-	$(py) -m jupyter lab notebooks
+	$(py) -m jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 serve: book ## build the book and serve it on this machine
 	@echo "http://127.0.0.1:$(PORT)"

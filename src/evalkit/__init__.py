@@ -9,6 +9,7 @@ Importing evalkit loads none of its rooms: each opens when it is first used.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -45,6 +46,8 @@ _DOORS = {
     "wald": "evalkit.inference.infer",
 }
 
+_NEEDS_SHOW = ("chapter", "claim", "figures", "tables")
+
 __all__ = [*sorted({*_ROOMS, *_DOORS})]
 
 if TYPE_CHECKING:
@@ -78,6 +81,13 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NEEDS_SHOW:
+        absent = [need for need in ("matplotlib", "seaborn", "great_tables") if not find_spec(need)]
+        if absent:
+            raise ImportError(
+                f"evalkit.{name} needs {', '.join(absent)}, which the light installation leaves "
+                "out; install evalkit[show]"
+            )
     if name in _ROOMS:
         value = import_module(_ROOMS[name])
     elif name in _DOORS:
