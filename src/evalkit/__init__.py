@@ -27,6 +27,7 @@ _DOORS = {
     "Estimate": "evalkit.core.estimate",
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
+    "Summaries": "evalkit.data.summaries",
     "Window": "evalkit.core.adoption",
     "adoption_bounds": "evalkit.inference.adoption_bounds",
     "aggregate": "evalkit.inference.aggregate",
@@ -52,6 +53,7 @@ _DOORS = {
     "negative_weights": "evalkit.inference.negative_weights",
     "randomisation": "evalkit.inference.randomisation",
     "stack": "evalkit.core.estimate",
+    "summaries": "evalkit.data.summaries",
     "two_way_clusters": "evalkit.inference.dependence",
     "wald": "evalkit.inference.wald",
     "wild_bootstrap": "evalkit.inference.wild",
@@ -72,6 +74,8 @@ if TYPE_CHECKING:
     from evalkit.data import sources as sources
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
+    from evalkit.data.summaries import Summaries as Summaries
+    from evalkit.data.summaries import summaries as summaries
     from evalkit.did.dose import floor_dose as floor_dose
     from evalkit.inference.adoption_bounds import adoption_bounds as adoption_bounds
     from evalkit.inference.aggregate import aggregate as aggregate

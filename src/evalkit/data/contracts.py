@@ -153,6 +153,26 @@ SYSTEMS = Contract(
     },
 )
 
+PASSES = Contract(
+    table="summaries",
+    label="Cost of one pass from pupils to sums, by engine and size",
+    zh="汇总计算成本",
+    key=["pupils", "engine"],
+    columns={
+        "pupils": Column("integer", "rows of the Parquet files", "学生数", low=1),
+        "engine": _text("engine, or SQL by hand", "引擎"),
+        "version": _text("package and version", "版本"),
+        "seconds": Column("number", "seconds by the clock", "时间", "s", low=0),
+        "processor": Column("number", "processor seconds", "处理器时间", "s", low=0),
+        "megabytes": Column("number", "peak memory of the process tree", "内存", "MB", low=0),
+        "repetitions": Column("integer", "runs, of which the least is kept", "次数", low=1),
+        "bits": _text("start of the sha256 of the sums", "校验值", required=False),
+        "machine": _text("cores, system, Python", "机器"),
+        "date": Column("date", "day of the run", "日期"),
+        "provenance": _text("evidence tier", "证据层级", options=("synthetic",)),
+    },
+)
+
 PUBLISHED = Contract(
     table="published",
     label="Results that others have published, and how we know them",

@@ -26,10 +26,10 @@ from evalkit.core.errors import (
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Key
 from evalkit.core.panel import Panel
+from evalkit.core.progress import progress
 from evalkit.core.provenance import Provenance
 from evalkit.inference.covariance import Vcov
 from evalkit.inference.infer import Inference, infer
-from evalkit.inference.progress import progress
 from evalkit.inference.resample import Estimator, quietly
 
 if TYPE_CHECKING:
