@@ -110,7 +110,7 @@ ELEM94_95 = Source(
         "read4": "percent of grade 4 pupils passing reading",
     },
     traps="The table has no county; the first two digits of a district identifier are taken for "
-    "it, which puts districts together as the intermediate districts of MATHPNL do, in all but six. "
+    "it, which agrees with the intermediate districts of MATHPNL in all but six. "
     "Some staffing ratios and salaries are beyond belief (344 staff per 1,000 pupils, a salary "
     "of 9,297 dollars) and stay. Logs and the benefit ratio are left out.",
 )
