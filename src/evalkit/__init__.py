@@ -19,6 +19,7 @@ _ROOMS = {
     "figures": "evalkit.show.figures",
     "gaps": "evalkit.gaps",
     "sources": "evalkit.data.sources",
+    "standards": "evalkit.data.standards",
     "tables": "evalkit.show.tables",
 }
 _DOORS = {
@@ -29,17 +30,21 @@ _DOORS = {
     "Summaries": "evalkit.data.summaries",
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
+    "band_counts": "evalkit.data.counts",
     "bootstrap": "evalkit.inference.resample",
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
+    "compliance": "evalkit.gaps.compliance",
     "floor_dose": "evalkit.did.dose",
     "infer": "evalkit.inference.infer",
     "jackknife": "evalkit.inference.resample",
     "load": "evalkit.data.contract",
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
+    "monitor": "evalkit.inference.monitor",
     "negative_weights": "evalkit.inference.negative_weights",
+    "pass_probability": "evalkit.inference.passing",
     "stack": "evalkit.core.estimate",
     "summaries": "evalkit.data.summaries",
     "wald": "evalkit.inference.infer",
@@ -55,18 +60,23 @@ if TYPE_CHECKING:
     from evalkit.core.panel import Panel as Panel
     from evalkit.data import contracts as contracts
     from evalkit.data import sources as sources
+    from evalkit.data import standards as standards
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
+    from evalkit.data.counts import band_counts as band_counts
     from evalkit.data.summaries import Summaries as Summaries
     from evalkit.data.summaries import summaries as summaries
     from evalkit.did.dose import floor_dose as floor_dose
+    from evalkit.gaps.compliance import compliance as compliance
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
     from evalkit.inference.compare import compare as compare
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.infer import wald as wald
+    from evalkit.inference.monitor import monitor as monitor
     from evalkit.inference.negative_weights import negative_weights as negative_weights
+    from evalkit.inference.passing import pass_probability as pass_probability
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.inference.resample import bootstrap as bootstrap

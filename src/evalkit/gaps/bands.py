@@ -9,16 +9,15 @@ import numpy as np
 from evalkit.core.arrays import Codes, Flags, Vector, encode
 from evalkit.core.errors import IdentificationError
 from evalkit.core.estimate import Estimate
-from evalkit.core.panel import Panel
 from evalkit.engines.ordered import Ordered, Stack, ordered_probit, prepared
 from evalkit.gaps.pair import pair
-from evalkit.gaps.sample import Names, Sample, Undefined, Wrong
+from evalkit.gaps.sample import Data, Names, Sample, Undefined, Wrong
 
 MOST = 50  # bands; more are a score
 
 
 def band_gap(
-    data: Panel,
+    data: Data,
     *,
     between: str,
     high: Any,
@@ -78,7 +77,7 @@ def band_gap(
     >>> panel = ek.Panel.from_frame(frame, outcome="band", unit="i", time="t", categories=["g"],
     ...                             provenance="synthetic")
     >>> ek.gaps.band_gap(panel, between="g", high="urban", low="rural").theta.round(3)
-    array([0.719])
+    array([0.688])
     """
     two = pair(data, between, high, low, by, unit, need="bands")
     band, names = encode(two.rows.value)

@@ -9,15 +9,14 @@ import numpy as np
 from evalkit.core.arrays import Vector
 from evalkit.core.errors import check_option
 from evalkit.core.estimate import Estimate
-from evalkit.core.panel import Panel
 from evalkit.gaps.pair import Pair, pair
-from evalkit.gaps.sample import Names, Undefined, Wrong
+from evalkit.gaps.sample import Data, Names, Undefined, Wrong
 
 Metric: TypeAlias = Literal["mean", "ratio", "log_ratio", "variance_ratio", "log_variance_ratio"]
 
 
 def gap(
-    data: Panel,
+    data: Data,
     *,
     between: str,
     high: Any,

@@ -13,11 +13,10 @@ from evalkit.core.errors import IdentificationError, OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
-from evalkit.core.panel import Panel
 from evalkit.core.sparse import contributions
 from evalkit.engines.ordered import ordered_probit, prepared
 from evalkit.gaps.bands import MOST, tally
-from evalkit.gaps.sample import Names, Sample, crossed, joint, listed, sample
+from evalkit.gaps.sample import Data, Names, Sample, crossed, joint, listed, sample
 from evalkit.gaps.solved import STATUS, Solved
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class Hetop:
 
 
 def hetop(
-    data: Panel,
+    data: Data,
     *,
     group: Names,
     cuts: Sequence[float] | None = None,
@@ -141,7 +140,7 @@ def hetop(
     >>> panel = ek.Panel.from_frame(frame, outcome="band", unit="i", time="t",
     ...                             categories=["county"], provenance="synthetic")
     >>> ek.gaps.hetop(panel, group="county").mean.round(2)
-    array([-0.79, -0.11,  0.9 ])
+    array([-0.67, -0.07,  0.74])
     """
     names = listed(group)
     if not names:

@@ -9,17 +9,16 @@ import numpy as np
 from evalkit.core.arrays import Vector
 from evalkit.core.errors import check_option
 from evalkit.core.estimate import Estimate
-from evalkit.core.panel import Panel
 from evalkit.engines.normal import density, point
 from evalkit.gaps.levels import Levels
 from evalkit.gaps.pair import Pair, pair
-from evalkit.gaps.sample import Names, Undefined, Wrong
+from evalkit.gaps.sample import Data, Names, Undefined, Wrong
 
 Metric: TypeAlias = Literal["V", "probability"]
 
 
 def ordinal_gap(
-    data: Panel,
+    data: Data,
     *,
     between: str,
     high: Any,

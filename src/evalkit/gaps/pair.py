@@ -12,8 +12,8 @@ from evalkit.core.arrays import Flags, Groups, Vector
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
-from evalkit.core.panel import Panel
 from evalkit.gaps.sample import (
+    Data,
     Moments,
     Names,
     Need,
@@ -109,7 +109,7 @@ class Pair:
             self.rows,
             self.index,
             theta,
-            (self.rows.unit, self.groups.codes, psi),
+            (self.rows.unit, self.groups.codes, psi * self.rows.scale),
             [*self.empty(), *wrong],
             undefined=undefined,
             estimand=f"{estimand}, {self.words}",
@@ -118,7 +118,7 @@ class Pair:
 
 
 def pair(
-    data: Panel,
+    data: Data,
     between: str,
     high: Any,
     low: Any,
@@ -126,20 +126,25 @@ def pair(
     unit: Names,
     *,
     need: Need = "moments",
+    used: Sequence[str] = (),
 ) -> Pair:
     """The two groups of a panel or of sums, by the columns ``by``."""
     if high == low:
         raise OptionError(f"high and low are both {high!r}; a gap needs two groups")
     rows = sample(data, unit, need=need)
-    groups, index = rows.coordinates(by, used=(between,))
+    groups, index = rows.coordinates(by, used=(between, *used))
+    return Pair(
+        rows, groups, index, between, *(side(rows, groups, between, x) for x in (high, low))
+    )
+
+
+def side(rows: Sample, groups: Groups, between: str, label: Any) -> Side:
+    """One group: its rows and its moments."""
     category = rows.column(between)
-    sides = []
-    for label in (high, low):
-        found = np.asarray(category.labels == label)
-        if not found.any():
-            raise IdentificationError(
-                f"no unit has {between} = {label!r}; the groups are {some(category.labels)}"
-            )
-        mine = found[category.codes]
-        sides.append(Side(label, mine, moments(rows, groups, mine)))
-    return Pair(rows, groups, index, between, *sides)
+    found = np.asarray(category.labels == label)
+    if not found.any():
+        raise IdentificationError(
+            f"no unit has {between} = {label!r}; the groups are {some(category.labels)}"
+        )
+    mine = found[category.codes]
+    return Side(label, mine, moments(rows, groups, mine))

@@ -10,14 +10,13 @@ import numpy as np
 from evalkit.core.arrays import Vector
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
-from evalkit.core.panel import Panel
 from evalkit.gaps.levels import Levels
 from evalkit.gaps.pair import Pair, Side, pair
-from evalkit.gaps.sample import Names, Undefined, Wrong, answer, crossed
+from evalkit.gaps.sample import Data, Names, Undefined, Wrong, answer, crossed
 
 
 def quantile_gap(
-    data: Panel,
+    data: Data,
     *,
     between: str,
     high: Any,
@@ -97,7 +96,7 @@ def quantile_gap(
         two.rows,
         crossed(two.index, "quantile", wanted.tolist()),
         theta.reshape(-1),
-        (two.rows.unit[wide], where, psi.reshape(-1)),
+        (two.rows.unit[wide], where, (psi * two.rows.scale[:, None]).reshape(-1)),
         [
             Wrong(np.repeat(one.where, width), one.why)
             for one in (*two.empty(), Wrong(flat, "all values of a group are equal"))

@@ -13,17 +13,27 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Groups, Labels, Vector, encode, frozen
-from evalkit.core.errors import IdentificationError, OptionError, PanelError, check_option, some
+from evalkit.core.errors import (
+    IdentificationError,
+    OptionError,
+    PanelError,
+    SummaryError,
+    check_option,
+    some,
+)
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Category, Panel
 from evalkit.core.provenance import Provenance
 from evalkit.core.sparse import contributions
+from evalkit.data.summaries import Summaries
 
+Data: TypeAlias = Panel | Summaries
 Names: TypeAlias = str | Sequence[str] | None
 Undefined: TypeAlias = Literal["refuse", "nan"]
 Need: TypeAlias = Literal["moments", "values", "bands"]
+ROUNDING = 1e-14  # a standard deviation this small beside its mean is none
 UNDEFINED = get_args(Undefined)
 
 
@@ -99,43 +109,111 @@ class Sample:
         return Groups(codes, len(first)), Index(names, tuple(keys))
 
 
-def sample(data: Panel, unit: Names = None, *, need: Need = "moments") -> Sample:
-    """Rows of a panel, with its units or with those that ``unit`` names.
+def sample(data: Data, unit: Names = None, *, need: Need = "moments") -> Sample:
+    """Rows of a panel or of sums, with its own units or with those that ``unit`` names.
 
     ``need`` says what a metric is computed from: moments, single values that can be ranked, or
     bands.
     """
-    columns = {name: data.category(name) for name in ("unit", "time", "cluster", *data.categories)}
-    codes, units, cluster = data.unit, data.units, data.cluster
-    if unit is not None:
-        codes, units = _combined([_need(columns, name) for name in listed(unit)])
-        of_row = columns["cluster"].codes
+    if isinstance(data, Panel):
+        return _of_panel(data, listed(unit))
+    if isinstance(data, Summaries):
+        return _of_sums(data, listed(unit), need)
+    raise OptionError(
+        f"data is a {type(data).__name__}; give a Panel (Panel.from_frame) or sums (summaries)"
+    )
+
+
+def _of_panel(panel: Panel, unit: tuple[str, ...]) -> Sample:
+    names = ("unit", "time", "cluster", *panel.categories)
+    columns = {name: panel.category(name) for name in names}
+    codes, units, cluster = panel.unit, panel.units, panel.cluster
+    if unit:
+        codes, units = _combined(columns, unit)
+        above = columns["cluster"]
         cluster = units
-        if Groups(codes, len(units)).within(Groups(of_row, len(columns["cluster"].labels))):
+        if Groups(codes, len(units)).within(Groups(above.codes, len(above.labels))):
             first = np.unique(codes, return_index=True)[1]
-            cluster = columns["cluster"].labels[of_row[first]]
+            cluster = above.labels[above.codes[first]]
+    one = np.ones(len(panel.y))
     return Sample(
-        value=data.y,
-        within=np.zeros(len(data.y)),
-        weight=data.weight,
-        weight2=data.weight**2,
-        count=np.ones(len(data.y)),
-        scale=np.ones(len(data.y)),
+        value=panel.y,
+        within=np.zeros(len(one)),
+        weight=panel.weight,
+        weight2=panel.weight**2,
+        count=one,
+        scale=one,
         unit=codes,
         units=frozen(units),
         cluster=cluster,
         columns=columns,
         keys=("time",),
-        outcome=data.outcome,
-        provenance=data.provenance,
-        ledger=data.ledger,
+        outcome=panel.outcome,
+        provenance=panel.provenance,
+        ledger=panel.ledger,
     )
 
 
-def _need(columns: Mapping[str, Category], name: str) -> Category:
-    if name not in columns:
-        raise OptionError(f"unit={name!r} is no category; there are {some(columns, 12)}")
-    return columns[name]
+def _of_sums(sums: Summaries, unit: tuple[str, ...], need: Need) -> Sample:
+    at = len(sums.names) - 1
+    cell, value, weight = np.arange(len(sums)), sums.mean[:, at], sums.weight
+    within = sums.cross[:, at, at]
+    if need == "values":
+        if sums.histogram is None:
+            raise SummaryError(
+                "these sums do not count scores one by one, which ranks and quantiles need; make "
+                "them with summaries(..., grid=...)"
+            )
+        cell, value, weight = sums.histogram.cell, sums.histogram.value, sums.histogram.count
+    if need == "bands":
+        if sums.bands is None:
+            raise SummaryError(
+                "these sums do not count pupils by band; make them with summaries(..., bands=[...])"
+            )
+        cell, band = np.nonzero(sums.bands)
+        value, weight = band.astype(float), sums.bands[cell, band]
+    columns = {}
+    for key in sums.keys:
+        codes, labels = encode(sums.label(key))
+        columns[key] = Category(codes[cell], labels)
+    if unit:
+        codes, units = _combined(columns, unit)
+        scale = np.ones(len(cell))
+    else:
+        codes, units, scale = _independent(sums, cell, value, weight, need)
+    units = frozen(units)
+    return Sample(
+        value=value,
+        within=within if need == "moments" else np.zeros(len(cell)),
+        weight=weight,
+        weight2=weight * (sums.weight2 / sums.weight)[cell],
+        count=weight * (sums.n / sums.weight)[cell],
+        scale=scale,
+        unit=codes,
+        units=units,
+        cluster=units,
+        columns=columns,
+        keys=tuple(key for key in sums.keys if key not in unit),
+        outcome=sums.score,
+        provenance=sums.provenance,
+        ledger=(*sums.missing.ledger(), *sums.notes),
+    )
+
+
+def _independent(
+    sums: Summaries, cell: Codes, value: Vector, weight: Vector, need: Need
+) -> tuple[Codes, Labels, Vector]:
+    """Units where none is named: each row stands for n pupils who are independent."""
+    if need == "moments" or sums.weighting:
+        what = "moments do not" if need == "moments" else "weighted counts do not"
+        raise OptionError(
+            f"unit is empty, and {what} show how single pupils vary; name the key whose records "
+            f"are independent of each other, such as unit='school' (keys: {', '.join(sums.keys)})"
+        )
+    names = [sums.cells.name(at) for at in range(len(sums))]
+    units = np.array([f"{names[c]}: {v:g}" for c, v in zip(cell, value, strict=True)])
+    codes, labels = encode(units)
+    return codes, labels, 1 / np.sqrt(weight)
 
 
 def crossed(index: Index, level: str, values: Sequence[Any]) -> Index:
@@ -158,10 +236,13 @@ def joint(codes: Sequence[Codes]) -> tuple[Codes, Codes]:
     return inverse.astype(np.intp), first
 
 
-def _combined(columns: Sequence[Category]) -> tuple[Codes, Labels]:
-    """Codes and labels of units that several columns name together."""
-    codes, first = joint([column.codes for column in columns])
-    names = [column.labels[column.codes[first]] for column in columns]
+def _combined(columns: Mapping[str, Category], unit: tuple[str, ...]) -> tuple[Codes, Labels]:
+    """Codes and labels of units that one column names, or several together."""
+    unknown = [name for name in unit if name not in columns]
+    if unknown:
+        raise OptionError(f"unit names {some(unknown)}; there are {some(columns, 12)}")
+    codes, first = joint([columns[name].codes for name in unit])
+    names = [columns[name].labels[columns[name].codes[first]] for name in unit]
     if len(names) == 1:
         return codes, names[0]
     text = np.array([" / ".join(map(str, parts)) for parts in zip(*names, strict=True)])
@@ -198,6 +279,7 @@ def moments(rows: Sample, groups: Groups, keep: Flags | None = None) -> Moments:
         centred = rows.value - mean[groups.codes]
         inside = rows.within if keep is None else rows.within * keep
         variance = groups.sum(w * centred**2 + inside) / total
+    variance = np.where(np.sqrt(variance) > ROUNDING * np.abs(mean), variance, 0.0)
     n = groups.sum(rows.count if keep is None else rows.count * keep)
     return Moments(n, total, mean, variance)
 

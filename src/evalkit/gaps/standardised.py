@@ -9,16 +9,15 @@ import numpy as np
 from evalkit.core.arrays import Vector
 from evalkit.core.errors import OptionError, check_option
 from evalkit.core.estimate import Estimate
-from evalkit.core.panel import Panel
 from evalkit.gaps.pair import Pair, pair
-from evalkit.gaps.sample import Names, Undefined, Wrong, moments
+from evalkit.gaps.sample import Data, Names, Undefined, Wrong, moments
 
 Scale: TypeAlias = Literal["pooled", "high", "low", "total"] | float
 NAMED = ("pooled", "high", "low", "total")
 
 
 def standardised_gap(
-    data: Panel,
+    data: Data,
     *,
     between: str,
     high: Any,
