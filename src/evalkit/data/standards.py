@@ -17,6 +17,8 @@ from evalkit.core.errors import OptionError, PanelError, check_option, some
 from evalkit.core.panel import Panel
 from evalkit.core.provenance import Provenance
 
+__all__ = ["BASIC_2012", "QUALITY_2017", "STANDARDS", "Indicator", "Standard", "school_panel"]
+
 Stage: TypeAlias = Literal["primary", "junior"]
 STAGES: tuple[Stage, ...] = ("primary", "junior")
 

@@ -89,7 +89,10 @@ class Ordered:
         h = h - pull[..., None] * arrow.y[:, None, None]
         reach = -np.concatenate([arrow.follow, arrow.lean[..., None]], axis=3)
         reach[:, :, 1, -2] += self.bands.pooled * self.bands.tied[:, None]
-        return own, np.concatenate([h, pull[..., None]], axis=3), reach
+        shared = np.concatenate([h, pull[..., None]], axis=3)
+        lost = ~self.converged  # nothing is known of their error
+        own[lost], shared[lost], reach[lost] = 0.0, 0.0, 0.0
+        return own, shared, reach
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,19 +207,19 @@ def _arrow(fit: Ordered, observed: bool) -> _Arrow:
     shared = np.repeat(bands.free[:, None], used.shape[1], axis=1)
     own, common = used & ~bands.pooled, used & bands.pooled & tied
     parts = [used[..., None], own[..., None], shared, common[..., None]]
-    mask = np.concatenate(parts, axis=2).astype(float)
+    mask: Stack = np.concatenate(parts, axis=2).astype(float)
     order = [*range(each.shape[3]), 1]  # the mean log spread is moved through the pooled groups
     each = each[..., order] * mask[:, :, None]
     full = hessian[..., order, :][..., order] * mask[..., None] * mask[:, :, None]
-    block = full[..., :2, :2] + (1 - mask[..., :2, None]) * np.eye(2)
-    follow = np.linalg.solve(block, full[..., :2, 2:])
+    block = _sound(full[..., :2, :2] + (1 - mask[..., :2, None]) * np.eye(2))
+    follow: Stack = np.asarray(np.linalg.solve(block, full[..., :2, 2:]), np.float64)
     free = np.concatenate([bands.free, tied], axis=1)
     corner = full[..., 2:, 2:].sum(axis=1) + np.eye(free.shape[1]) * ~free[:, None]
-    schur = corner - np.einsum("pgis,pgit->pst", full[..., :2, 2:], follow)
+    schur = _sound(corner - np.einsum("pgis,pgit->pst", full[..., :2, 2:], follow))
     own = own & tied
     tie = np.zeros((*used.shape, 2))
     tie[..., 1] = -1.0 * own / np.maximum(own.sum(axis=1, keepdims=True), 1)
-    lean = np.linalg.solve(block, tie[..., None])[..., 0]
+    lean: Stack = np.asarray(np.linalg.solve(block, tie[..., None])[..., 0], np.float64)
     at_gamma = np.zeros_like(free, float)
     at_gamma[:, -1] = tied[:, 0]
     rest = at_gamma - np.einsum("pgis,pgi->ps", follow, tie)
@@ -226,6 +229,13 @@ def _arrow(fit: Ordered, observed: bool) -> _Arrow:
     total = np.einsum("pgk,pgkd->pgd", bands.counts, each)
     return _Arrow(block, follow, schur, each, total[..., :2], total[..., 2:].sum(axis=1),
                   lean, y, y_own, stiff)  # fmt: skip
+
+
+def _sound(matrix: Stack) -> Stack:
+    """A hair on the diagonal, so that a likelihood gone flat gives a poor step and no error."""
+    size = np.abs(np.einsum("...ii->...i", matrix)).mean(axis=-1)
+    hair = np.maximum(1e-14 * size, 1e-30)
+    return np.asarray(matrix + hair[..., None, None] * np.eye(matrix.shape[-1]))
 
 
 def _derivatives(fit: Ordered, observed: bool) -> tuple[Stack, Stack]:

@@ -202,8 +202,7 @@ def _report(
         meta,
     )
     share, table = solved.shares()
-    lone = np.isnan(share[:, 1])
-    psi = np.where(lone[p, None] * [False, True], 0.0, weight[:, None] * table[where])
+    psi = np.where(np.isnan(share)[p], 0.0, weight[:, None] * table[where])
     spot = p[:, None] * 2 + np.arange(2)
     return Hetop(
         estimate=estimate,

@@ -173,7 +173,8 @@ class Solved:
             by_mu = 2 * share * off * (1 - icc)
             by_s = -2 * square * (minus + icc * (inside - minus))
             tables.append(mover.table(by_mu, by_s) / whole[:, None, None])
-            out.append(np.where((n == 1).any(axis=1) & (minus > 0).any(axis=1), np.nan, icc[:, 0]))
+            lone = (n == 1).any(axis=1) & (minus > 0).any(axis=1)
+            out.append(np.where(lone | ~self.fit.converged, np.nan, icc[:, 0]))
         return np.stack(out, axis=1), np.stack(tables, axis=3)
 
 
