@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Vector
+from evalkit.core.arrays import Codes, Vector
 from evalkit.core.errors import check_option
 from evalkit.core.estimate import Estimate
 from evalkit.engines.normal import density, point
@@ -81,12 +81,14 @@ def ordinal_gap(
     """
     check_option("metric", metric, get_args(Metric))
     two = pair(data, between, high, low, by, unit, need="values")
+    levels = Levels.of(two.rows.value, two.groups)
+    apart = _apart(two, levels)
     with np.errstate(divide="ignore", invalid="ignore"):
-        theta, psi = _outscores(two)
+        theta, psi = _outscores(two, levels)
+        theta = np.where(apart != 0, (apart + 1) / 2, theta)
         wrong = []
         if metric == "V":
-            apart = (theta <= 0) | (theta >= 1)
-            wrong = [Wrong(apart, "the groups do not overlap, so that V is infinite")]
+            wrong.append(Wrong(apart != 0, "the groups do not overlap, so that V is infinite"))
             z = point(theta)
             theta, psi = np.sqrt(2) * z, psi * (np.sqrt(2) / density(z))[two.groups.codes]
     return two.answer(
@@ -99,18 +101,28 @@ def ordinal_gap(
     )
 
 
-def _outscores(two: Pair) -> tuple[Vector, Vector]:
+def _apart(two: Pair, levels: Levels) -> Codes:
+    """1 where all of the high group outscore the low one, -1 the reverse, else 0 ``(k,)``."""
+    ends = []
+    for side in (two.high, two.low):
+        k, code = two.groups.codes[side.rows], levels.code[side.rows]
+        least, most = np.full(len(two.index), len(levels.value)), np.full(len(two.index), -1)
+        np.minimum.at(least, k, code)
+        np.maximum.at(most, k, code)
+        ends.append((least, most))
+    (low_of_high, top_of_high), (low_of_low, top_of_low) = ends
+    return np.where(top_of_low < low_of_high, 1, np.where(top_of_high < low_of_low, -1, 0))
+
+
+def _outscores(two: Pair, levels: Levels) -> tuple[Vector, Vector]:
     """P of each coordinate ``(k,)``, and what each row adds to its error."""
     k, w = two.groups.codes, two.rows.weight
-    levels = Levels.of(two.rows.value, two.groups)
-    share = {}
+    shares = []
     for side in (two.high, two.low):
         own = w * side.rows
-        share[side] = (
-            own / side.at.w[k],
-            levels.middle(levels.mass(own))[levels.code] / side.at.w[k],
-        )
-    (w1, f1), (w0, f0) = share[two.high], share[two.low]
+        rank = levels.middle(levels.mass(own))[levels.code]
+        shares.append((own / side.at.w[k], rank / side.at.w[k]))
+    (w1, f1), (w0, f0) = shares
     p = two.groups.sum(np.where(two.high.rows, w1 * f0, 0.0))
     up = np.where(two.high.rows, w1 * (f0 - p[k]), 0.0)
     down = np.where(two.low.rows, w0 * (1 - f1 - p[k]), 0.0)

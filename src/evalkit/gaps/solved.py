@@ -166,15 +166,18 @@ class Solved:
             shrink = 1 / (1 + noise)[:, None]  # n / (1 + n) at the harmonic mean n of n_g - 1
         lost = shrink * there * (1 - share) / total
         out, tables = [], []
-        for inside, minus in ((share, np.zeros_like(share)), (shrink * share, lost)):
+        none = np.zeros_like(share)
+        for inside, minus, lost_in in (
+            (share, none, ~self.fit.converged),
+            (shrink * share, lost, ~self.fit.converged | (n == 1).any(axis=1)),
+        ):
             between = (share * off**2).sum(axis=1) - (minus * square).sum(axis=1)
             whole = between + (inside * square).sum(axis=1)
             icc = (between / whole)[:, None]
             by_mu = 2 * share * off * (1 - icc)
             by_s = -2 * square * (minus + icc * (inside - minus))
             tables.append(mover.table(by_mu, by_s) / whole[:, None, None])
-            lone = (n == 1).any(axis=1) & (minus > 0).any(axis=1)
-            out.append(np.where(lone | ~self.fit.converged, np.nan, icc[:, 0]))
+            out.append(np.where(lost_in, np.nan, icc[:, 0]))
         return np.stack(out, axis=1), np.stack(tables, axis=3)
 
 

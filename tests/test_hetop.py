@@ -1,0 +1,238 @@
+"""Ordered probit of many groups against HETOP's numbers, R's clm, a slow twin and its rules."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import evalkit as ek
+import probit
+from evalkit.core.errors import IdentificationError, OptionError
+from evalkit.engines.ordered import ordered_probit, prepared
+from exam import exam, exam_frame, golden
+
+TWIN = 5e-6  # where a search without derivatives stops
+
+
+def counted(table, by=None):
+    """Sums of groups by bands; ``by`` names the year of each row."""
+    rows = pd.DataFrame(table, columns=[f"n{k}" for k in range(len(table[0]))])
+    bands = list(rows)
+    rows["county"] = [f"c{i:04d}" for i in range(len(rows))] if by is None else by[0]
+    if by is not None:
+        rows["year"] = by[1]
+    keys = ["county"] if by is None else ["year", "county"]
+    return ek.band_counts(rows, keys=keys, bands=bands, provenance="synthetic")
+
+
+def drawn(groups, seed=0, size=(40, 400), cuts=(-1, -0.3, 0.4, 1.2)):
+    """Counts of normal groups, with their means and standard deviations."""
+    rng = np.random.default_rng(seed)
+    mean, sd = rng.normal(0, 0.4, groups), np.exp(rng.normal(0, 0.15, groups))
+    z = (np.array(cuts) - mean[:, None]) / sd[:, None]
+    edge = np.full((groups, 1), np.inf)
+    share = np.diff(stats.norm.cdf(np.hstack([-edge, z, edge])))
+    n = rng.integers(*size, groups)
+    return np.array([rng.multinomial(a, q) for a, q in zip(n, share, strict=True)]), mean, sd
+
+
+def test_exam_in_four_bands_is_what_hetop_gave():
+    """R HETOP 0.2-6, as in the brief; its search stops at 1e-6."""
+    found = ek.gaps.hetop(exam("band"), group="school", by=[])
+    assert -found.loglik[0] == pytest.approx(5200.0599, abs=1e-4)
+    np.testing.assert_allclose(found.icc.theta, [0.164318, 0.158112], atol=2e-6)
+    assert found.status.count("estimated") == 64
+    assert found.status.count("spread pooled") == 1  # the school with two pupils
+
+
+def test_the_twenty_largest_schools_are_what_clm_gives():
+    """R ordinal: locations and log scales against the first school, to where its search stops."""
+    frame = exam_frame()
+    large = frame["school"].value_counts().index[:20]
+    part = frame[frame["school"].isin(large)]
+    found = ek.gaps.hetop(exam("band", frame=part), group="school", by=[])
+    assert found.loglik[0] == pytest.approx(golden()["schools_loglik"], abs=1e-8)
+    location = (found.mean - found.mean[0]) / found.sd[0]
+    scale = np.log(found.sd / found.sd[0])
+    for at in range(1, 20):
+        assert location[at] == pytest.approx(golden()[f"schools_beta_{at + 1}"], abs=1e-6)
+        assert scale[at] == pytest.approx(golden()[f"schools_zeta_{at + 1}"], abs=1e-6)
+
+
+@pytest.mark.parametrize("bands", [3, 4, 5])
+def test_groups_are_those_of_a_slow_twin(bands):
+    table, _, _ = drawn(3, seed=bands, cuts=(-1, -0.3, 0.4, 1.2)[: bands - 1])
+    mean, sd, _, best = probit.fit(table)
+    found = ek.gaps.hetop(counted(table), group="county")
+    expected = probit.standard(mean, sd, table)
+    np.testing.assert_allclose(found.mean, expected[0], atol=TWIN)
+    np.testing.assert_allclose(found.sd, expected[1], atol=TWIN)
+    assert found.loglik[0] >= best - 1e-8
+
+
+def test_a_sparse_group_takes_the_mean_log_spread_of_the_others():
+    table = [[20, 30, 20, 9], [10, 40, 30, 20], [0, 7, 8, 0], [5, 20, 40, 25]]
+    mean, sd, _, best = probit.fit(table, pooled=[False, False, True, False])
+    found = ek.gaps.hetop(counted(table), group="county")
+    expected = probit.standard(mean, sd, table)
+    np.testing.assert_allclose(found.mean, expected[0], atol=TWIN)
+    np.testing.assert_allclose(found.sd, expected[1], atol=TWIN)
+    assert found.loglik[0] >= best - 1e-8
+    assert found.status[2] == "spread pooled"
+    assert np.log(found.sd[2]) == pytest.approx(np.log(found.sd[[0, 1, 3]]).mean(), rel=1e-10)
+
+
+def test_small_groups_can_be_given_the_spread_of_the_others():
+    table, _, _ = drawn(6, seed=9)
+    n = table.sum(axis=1)
+    few = int(np.sort(n)[2])
+    found = ek.gaps.hetop(counted(table), group="county", few=few)
+    assert [s == "spread pooled" for s in found.status] == (n < few).tolist()
+
+
+def test_known_cuts_give_each_group_alone_on_their_scale():
+    table, _, _ = drawn(4, seed=10)
+    cuts = [-1.0, -0.3, 0.4, 1.2]
+    found = ek.gaps.hetop(counted(table), group="county", cuts=cuts)
+    for at, row in enumerate(table):
+        alone = ek.gaps.hetop(counted([row]), group="county", cuts=cuts)
+        assert alone.mean[0] == pytest.approx(found.mean[at], rel=1e-9)
+        mean, sd, _, _ = probit.fit([row], cuts=cuts)
+        assert (found.mean[at], found.sd[at]) == pytest.approx((mean[0], sd[0]), abs=TWIN)
+    covariance = found.estimate.select(statistic="mean").vcov()
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-15)
+
+
+def test_years_together_are_years_alone():
+    one, two = drawn(5, seed=11)[0], drawn(5, seed=12)[0]
+    by = [f"c{i}" for i in range(5)] * 2, [2019] * 5 + [2020] * 5
+    both = ek.gaps.hetop(counted(np.vstack([one, two]), by), group="county")
+    assert both.groups.levels == ("year", "county")
+    for year, table in ((2019, one), (2020, two)):
+        alone = ek.gaps.hetop(counted(table), group="county")
+        mine = both.estimate.select(year=year)
+        np.testing.assert_allclose(mine.theta, alone.estimate.theta, rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(mine.vcov(), alone.estimate.vcov(), rtol=1e-7, atol=1e-12)
+        np.testing.assert_allclose(both.icc.select(year=year).theta, alone.icc.theta, rtol=1e-8)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_contributions_are_what_moving_pupils_between_bands_does(sparse):
+    """Moving a pupil within a group keeps the shares of groups, which are taken as given."""
+    table = drawn(5, seed=13)[0].astype(float)
+    if sparse:
+        table[2] = [0, 30, 20, 0, 0]
+    names = [f"c{i:04d}" for i in range(5)]
+    made = ek.gaps.hetop(counted(table.astype(int)), group="county")
+    units = made.estimate.units.tolist()
+    step = 1e-3
+    moved = {}
+    for sign in (-1, 1):
+        other = table.copy()
+        other[2, 1] += sign * step
+        other[2, 2] -= sign * step
+        moved[sign] = _solved(other)
+    for estimate, at in ((made.estimate, 0), (made.icc, 1)):
+        per_pupil = [
+            estimate.psi[units.index(f"county {names[2]}: {k}")] / np.sqrt(table[2, k])
+            for k in (1, 2)
+        ]
+        slope = (moved[1][at] - moved[-1][at]) / (2 * step)
+        np.testing.assert_allclose(per_pupil[0] - per_pupil[1], slope, rtol=1e-5, atol=1e-8)
+
+
+def _solved(counts):
+    """Estimates and shares of a table with parts of pupils."""
+    from evalkit.gaps.solved import Solved
+
+    bands, extreme, _ = prepared(counts[None])
+    solved = Solved.of(ordered_probit(bands), counts.sum(axis=1)[None], extreme, standard=True)
+    both = np.stack([solved.mean[0], solved.sd[0]], axis=1).reshape(-1)
+    return both, solved.shares()[0][0]
+
+
+def test_truth_is_found_in_large_groups():
+    table, mean, sd = drawn(30, seed=14, size=(20_000, 30_000))
+    found = ek.gaps.hetop(counted(table), group="county")
+    truth = probit.standard(mean, sd, table)
+    error = ek.infer(found.estimate).std_error.reshape(-1, 2)
+    for at in (0, 1):
+        z = (found.estimate.theta.reshape(-1, 2)[:, at] - truth[at]) / error[:, at]
+        assert 0.6 < z.std() < 1.5
+
+
+def test_the_corrected_share_is_the_published_formula():
+    table, _, _ = drawn(8, seed=15, size=(6, 30))
+    found = ek.gaps.hetop(counted(table), group="county")
+    n = table.sum(axis=1)
+    share, total = n / n.sum(), n.sum()
+    tilde = 1 / np.mean(1 / (n - 1))
+    ratio = tilde / (1 + tilde)
+    between = share @ found.mean**2 - ratio / total * ((1 - share) @ found.sd**2)
+    within = ratio * (share @ found.sd**2)
+    np.testing.assert_allclose(found.icc.theta[1], between / (between + within), rtol=1e-10)
+    assert found.icc.theta[0] == pytest.approx(share @ found.mean**2, rel=1e-10)
+
+
+def test_a_group_all_in_an_outer_band_has_a_bound_and_says_so():
+    table = [[20, 30, 20, 9], [12, 0, 0, 0], [0, 0, 0, 4], [5, 20, 40, 25]]
+    found = ek.gaps.hetop(counted(table), group="county")
+    assert found.status[1:3] == ("all in the lowest band", "all in the highest band")
+    assert found.mean[1] == found.mean.min() == found.mean[0]
+    assert found.mean[2] == found.mean.max() == found.mean[3]
+    empty = np.isnan(found.estimate.theta.reshape(-1, 2)).any(axis=1)
+    assert empty.tolist() == [False, True, True, False]
+    assert "1 all in the lowest band" in repr(found)
+    share = np.array(table).sum(axis=1) / np.sum(table)
+    assert share @ found.mean == pytest.approx(0, abs=1e-12)
+    assert share @ (found.mean**2 + found.sd**2) == pytest.approx(1, rel=1e-12)
+
+
+def test_a_group_of_one_pupil_has_no_corrected_share():
+    table = [[20, 30, 20, 9], [0, 1, 0, 0], [5, 20, 40, 25]]
+    found = ek.gaps.hetop(counted(table), group="county")
+    assert np.isfinite(found.icc.theta[0])
+    assert np.isnan(found.icc.theta[1])
+
+
+def test_what_has_no_maximum_is_never_a_number():
+    """Two bands that nobody is in between leave the likelihood rising without end."""
+    table = [[7, 0, 3, 2], [7, 4, 3, 0], [5, 7, 2, 0]]
+    found = ek.gaps.hetop(counted(table), group="county")
+    assert set(found.status) == {"not converged"}
+    assert np.isnan(found.estimate.theta).all()
+    assert np.isnan(found.icc.theta).all()
+    assert np.isfinite(found.estimate.psi).all()
+
+
+def test_two_bands_have_one_spread_for_all():
+    found = ek.gaps.hetop(counted([[40, 60], [20, 80]]), group="county")
+    assert found.sd[0] == found.sd[1]
+    assert set(found.status) == {"spread pooled"}
+    difference = (found.mean[1] - found.mean[0]) / found.sd[0]
+    assert difference == pytest.approx(stats.norm.ppf(0.8) - stats.norm.ppf(0.6), rel=1e-9)
+
+
+def test_three_thousand_counties_take_seconds():
+    """Under two seconds of processor time; about 0.3 on the machine of the brief."""
+    table, _, _ = drawn(3000, seed=16, size=(30, 3000))
+    sums = counted(table)
+    start = time.process_time()
+    found = ek.gaps.hetop(sums, group="county")
+    assert time.process_time() - start < 2
+    assert "not converged" not in found.status
+    assert type(found.estimate.scores).__name__ == "Sparse"
+
+
+def test_what_cannot_be_fitted_is_refused():
+    table, _, _ = drawn(3, seed=17)
+    with pytest.raises(OptionError, match="cuts="):
+        ek.gaps.hetop(counted(table), group="county", cuts=[0.0, 1.0])
+    with pytest.raises(OptionError, match="group names no column"):
+        ek.gaps.hetop(counted(table), group=[])
+    with pytest.raises(IdentificationError, match="all in one band"):
+        ek.gaps.hetop(counted([[5, 0, 0], [0, 0, 5]]), group="county")
+    with pytest.raises(IdentificationError, match="Cut the score first"):
+        ek.gaps.hetop(exam(), group="school")
