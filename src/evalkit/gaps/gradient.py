@@ -93,8 +93,8 @@ def gradient(
         index,
         theta,
         (rows.unit, groups.codes, psi),
-        [Wrong(few, f"{along} has at most {degree} values, too few for a polynomial of degree "
-                    f"{degree}")],
+        [Wrong(few, f"{along} has fewer than {degree + 1} values, which a polynomial of degree "
+                    f"{degree} needs")],
         undefined=undefined,
         estimand=f"gap between percentiles {100 * high:g} and {100 * low:g} of {along}",
         method=f"polynomial of degree {degree} in ranks",
