@@ -86,14 +86,23 @@ def test_the_references_for_california_are_found_again():
     assert max(values) == pytest.approx(0.128, abs=5e-4)
 
 
-def test_equal_schools_and_a_single_school_have_a_coefficient_of_zero_and_no_error():
+def test_equal_schools_have_a_coefficient_of_zero():
     frame = schools()
     frame["room_m2"] = 6.0 * frame["pupils"]
+    part = ek.gaps.balance(panel(frame), standard="2017").select(indicator="rooms")
+    np.testing.assert_allclose(part.theta, 0, atol=1e-15)
+    assert not part.psi.any()
+
+
+def test_a_single_school_has_a_coefficient_of_zero_whose_error_cannot_be_seen():
+    frame = schools()
     alone = frame[(frame["county_code"] != "c0") | (frame["school_id"] == 0)]
     found = ek.gaps.balance(panel(alone), standard="2017")
-    for part in (found.select(indicator="rooms"), found.select(county="c0")):
-        np.testing.assert_allclose(part.theta, 0, atol=1e-15)
-        assert not part.psi.any()
+    one, others = found.select(county="c0"), found.select(county=["c1", "c2", "c3"])
+    np.testing.assert_array_equal(one.theta, 0)
+    assert np.isnan(ek.infer(one).std_error).all()
+    assert np.isfinite(ek.infer(others).std_error).all()
+    assert "14 coordinates cannot be seen" in found.meta.notes[-1]
 
 
 def test_what_cannot_be_divided_or_is_not_there_is_refused():

@@ -119,28 +119,47 @@ def test_years_together_are_years_alone():
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_contributions_are_what_moving_pupils_between_bands_does(sparse):
-    """Moving a pupil within a group keeps the shares of groups, which are taken as given."""
+def test_contributions_are_what_one_more_pupil_does(sparse):
+    """The corrected share only to the order of one over the pupils of a group: its correction is
+    taken as given."""
     table = drawn(5, seed=13)[0].astype(float)
     if sparse:
         table[2] = [0, 30, 20, 0, 0]
-    names = [f"c{i:04d}" for i in range(5)]
     made = ek.gaps.hetop(counted(table.astype(int)), group="county")
-    units = made.estimate.units.tolist()
-    step = 1e-3
-    moved = {}
-    for sign in (-1, 1):
-        other = table.copy()
-        other[2, 1] += sign * step
-        other[2, 2] -= sign * step
-        moved[sign] = _solved(other)
-    for estimate, at in ((made.estimate, 0), (made.icc, 1)):
-        per_pupil = [
-            estimate.psi[units.index(f"county {names[2]}: {k}")] / np.sqrt(table[2, k])
-            for k in (1, 2)
-        ]
-        slope = (moved[1][at] - moved[-1][at]) / (2 * step)
-        np.testing.assert_allclose(per_pupil[0] - per_pupil[1], slope, rtol=1e-5, atol=1e-8)
+    units, step = made.estimate.units.tolist(), 1e-3
+    for group, band in ((2, 1), (2, 2), (0, 3)):
+        unit = units.index(f"county c{group:04d}: {band}")
+        moved = []
+        for sign in (1, -1):
+            other = table.copy()
+            other[group, band] += sign * step
+            moved.append(_solved(other))
+        for estimate, at in ((made.estimate, 0), (made.icc, 1)):
+            slope = (moved[0][at] - moved[1][at]) / (2 * step)
+            found = estimate.psi[unit] / np.sqrt(table[group, band])
+            loose = [1e-5] * len(slope) if at == 0 else [1e-5, 0.1]
+            for one, two, tolerance in zip(found, slope, loose, strict=True):
+                assert one == pytest.approx(two, rel=tolerance, abs=1e-8)
+
+
+def test_contributions_add_up_to_nothing_over_all_pupils():
+    made = ek.gaps.hetop(exam("band", cluster=None), group="school", by=[])
+    for estimate in (made.estimate, made.icc):
+        psi = estimate.psi[:, ~np.isnan(estimate.psi).any(axis=0)]
+        assert np.abs(psi.sum(axis=0)).max() < 1e-12
+
+
+def test_a_group_inside_one_cluster_has_no_error_of_its_own_to_show():
+    """Schools clustered by themselves: what varies within them cannot be seen from outside."""
+    clustered = ek.gaps.hetop(exam("band"), group="school", by=[])
+    error = ek.infer(clustered.estimate).std_error
+    assert np.isnan(error).all()
+    assert "65 groups lie in a single cluster" in clustered.estimate.meta.notes[-1]
+    alone = ek.gaps.hetop(exam("band", cluster=None), group="school", by=[])
+    assert np.isfinite(ek.infer(alone.estimate).std_error).mean() > 0.98
+    # The share of variance between schools does have an error of schools, and it is the larger.
+    by_school, by_pupil = (ek.infer(h.icc).std_error for h in (clustered, alone))
+    assert (by_school > by_pupil).all()
 
 
 def _solved(counts):

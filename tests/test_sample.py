@@ -190,3 +190,18 @@ def test_a_coordinate_without_answer_is_refused_or_left_empty_and_counted():
     found = ek.infer(made)
     assert np.isnan(found.std_error[1])
     assert np.isfinite(found.std_error[0])
+
+
+def test_a_group_in_one_cluster_has_no_error_that_can_be_seen():
+    """Contributions of a whole group cancel in its cluster: the error would seem to be zero."""
+    frame = pupils().assign(region=lambda f: np.where(f["site"] == "n / 0", "one", "rest"))
+    made = ek.Panel.from_frame(
+        frame, outcome="mark", unit="pupil", time="time", cluster="site",
+        categories=["region", "county"], provenance="synthetic",
+    )  # fmt: skip
+    sides = {"between": "region", "high": "one", "low": "rest", "by": []}
+    for metric in (ek.gaps.gap, ek.gaps.standardised_gap, ek.gaps.ordinal_gap):
+        found = metric(made, **sides)
+        assert np.isfinite(found.theta).all()
+        assert np.isnan(ek.infer(found).std_error).all()
+        assert "all in one cluster" in found.meta.notes[-1]

@@ -10,7 +10,17 @@ from evalkit.core.arrays import Flags, Groups, Vector
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
 from evalkit.data.standards import Standard, require_indicators, standard_of
-from evalkit.gaps.sample import Names, Sample, Undefined, Wrong, answer, crossed, moments, sample
+from evalkit.gaps.sample import (
+    Names,
+    Sample,
+    Undefined,
+    Wrong,
+    answer,
+    crossed,
+    in_one_cluster,
+    moments,
+    sample,
+)
 
 COMPOSITE = "composite"
 
@@ -95,6 +105,7 @@ def balance(
         theta.reshape(-1),
         (np.repeat(rows.unit, width), spot.reshape(-1), psi.reshape(-1)),
         wrong,
+        np.repeat(in_one_cluster(rows, groups), width),
         undefined=undefined,
         estimand=f"coefficient of variation between schools, standard {chosen.name}",
         method="moments weighted by pupils",

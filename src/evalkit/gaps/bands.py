@@ -37,8 +37,7 @@ def band_gap(
     equal, as they must be with two bands.
     **Contribution.** Score of each pupil times the inverse of the observed information, by the
     delta rule.
-    **Reference.** Ho and Reardon (2012), section on censored data; Reardon, Shear, Castellano and
-    Ho (2017) for the model.
+    **Reference.** Ho and Reardon (2012); Reardon, Shear, Castellano and Ho (2017) for the model.
     **Checked against.** Direct maximisation by hand (1e-8); R ordinal 2022.11 ``clm`` with a
     scale (1e-6); mlmRev's Exam in four bands (V .1978).
     **Fails when.** A group is all in the lowest or highest band, or the groups do not overlap: V

@@ -9,7 +9,7 @@ from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
 from evalkit.gaps.levels import Levels
-from evalkit.gaps.sample import Names, Sample, Undefined, Wrong, answer, sample
+from evalkit.gaps.sample import Names, Sample, Undefined, Wrong, answer, in_one_cluster, sample
 
 
 def gradient(
@@ -33,7 +33,7 @@ def gradient(
     least squares of y on :math:`1,R,\dots,R^{degree}`; the difference of two fitted values.
     **Contribution.** Of least squares, and of the ranks: moving the weight of unit i moves the rank
     of everybody above it.
-    **Reference.** Reardon (2011), pp. 92-94 and appendix 5.A, for the 90/10 gap and its cubic.
+    **Reference.** Reardon (2011) for the 90/10 gap and its cubic.
     **Checked against.** Least squares by hand (1e-10); the delete-one jackknife, ranks included.
     **Fails when.** Status has few values, so that percentiles lie between categories and the
     polynomial guesses; ``degree`` must be below their number. The shares of categories change: the
@@ -95,6 +95,7 @@ def gradient(
         (rows.unit, groups.codes, psi),
         [Wrong(few, f"{along} has fewer than {degree + 1} values, which a polynomial of degree "
                     f"{degree} needs")],
+        in_one_cluster(rows, groups),
         undefined=undefined,
         estimand=f"gap between percentiles {100 * high:g} and {100 * low:g} of {along}",
         method=f"polynomial of degree {degree} in ranks",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Matrix, Vector, encode, frozen
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode, frozen
 from evalkit.core.errors import IdentificationError, OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -16,7 +16,7 @@ from evalkit.core.origin import Meta
 from evalkit.core.sparse import contributions
 from evalkit.engines.ordered import ordered_probit, prepared
 from evalkit.gaps.bands import MOST, tally
-from evalkit.gaps.sample import Data, Names, Sample, crossed, joint, listed, sample
+from evalkit.gaps.sample import Data, Names, Sample, crossed, in_one_cluster, joint, listed, sample
 from evalkit.gaps.solved import STATUS, Solved
 
 if TYPE_CHECKING:
@@ -99,10 +99,11 @@ def hetop(
     A group with pupils in fewer than three bands, or with fewer than ``few``, takes the mean log
     spread of the others; a group all in the lowest (highest) band has only a bound, the lowest
     (highest) mean of the others, and no weight in the likelihood.
-    **Contribution.** Score of each pupil times the inverse of the observed information, cuts and
-    common scale included; shares of groups are taken as given.
-    **Reference.** Reardon, Shear, Castellano and Ho (2017), eqs. 6-14 and 19 for the corrected
-    share; Shear and Reardon (2021) for small groups.
+    **Contribution.** Score of each pupil times the inverse of the observed information; cuts,
+    common scale and shares of groups included. NaN on purpose for the mean and sd of a group that
+    lies in a single cluster, whose own error cannot be seen.
+    **Reference.** Reardon, Shear, Castellano and Ho (2017); Shear and Reardon (2021) for small
+    groups; rules for sparse ones and the corrected share as in R HETOP.
     **Checked against.** R HETOP 0.2-6 on mlmRev's Exam in four bands (-log-likelihood 5200.0599,
     share .16432, corrected .15811; 1e-5); R ordinal 2022.11 ``clm`` with a scale (1e-6); direct
     maximisation by hand (1e-7).
@@ -192,14 +193,17 @@ def _report(
     status = solved.status[at]
     known = np.isin(status, (0, 1))
     theta = np.where(known[:, None], np.stack([solved.mean[at], solved.sd[at]], axis=1), np.nan)
-    scores = solved.scores(rows, weight, where, at, known)
+    cells = Groups(np.ravel_multi_index((p, g), solved.n.shape), solved.n.size)
+    alone = in_one_cluster(rows, cells).reshape(solved.n.shape)[at]
+    scores = solved.scores(rows, weight, where, at, known, alone)
+    note = f"{int(alone.sum())} groups lie in a single cluster: their own error cannot be seen"
     estimate = Estimate(
         theta.reshape(-1),
         scores,
         rows.units,
         rows.cluster,
         crossed(groups, "statistic", ["mean", "sd"]),
-        meta,
+        replace(meta, notes=(*meta.notes, note)) if alone.any() else meta,
     )
     share, table = solved.shares()
     psi = np.where(np.isnan(share)[p], 0.0, weight[:, None] * table[where])

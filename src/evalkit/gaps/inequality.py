@@ -19,6 +19,7 @@ from evalkit.gaps.sample import (
     Wrong,
     answer,
     crossed,
+    in_one_cluster,
     joint,
     listed,
     sample,
@@ -50,10 +51,10 @@ def inequality(
     groups of ``within`` and a part between their means, exactly; the Gini coefficient is not.
     **Contribution.** Delta rule on the means of x, log x, x log x and x squared, of all and by
     group; for G on ranks.
-    **Reference.** Shorrocks (1984) for the split; Cowell (2011), chapter 3; Cowell and Flachaire
-    (2015) for the contributions.
-    **Checked against.** Sums over all pairs by hand (1e-12); R AER and STAR (Theil L .004762, Gini
-    .05475); the delete-one jackknife.
+    **Reference.** Shorrocks (1984) for the split; Cowell (2011); Cowell and Flachaire (2015) for
+    the contributions.
+    **Checked against.** Sums over all pairs by hand (1e-12); STAR (Theil L .004762, Gini .05475);
+    the delete-one jackknife.
     **Fails when.** The values are test scores: a scale score has no zero that means nothing, and a
     standard score is negative for half of all. L has no value with a zero, and weighs small values
     most; GE2 weighs large ones.
@@ -110,6 +111,7 @@ def inequality(
         theta[:, :width].reshape(-1),
         (np.repeat(rows.unit, width), spot.reshape(-1), psi.reshape(-1)),
         [Wrong(np.repeat(one.where, width), one.why) for one in _wrong(rows, groups, metric)],
+        np.repeat(in_one_cluster(rows, groups), width),
         undefined=undefined,
         estimand=_NAMES[metric],
         method="plug-in",

@@ -38,8 +38,8 @@ def ordinal_gap(
     **Estimator.** All pairs, by ranks.
     **Contribution.** :math:`w_i(\hat F_0(y_i)-P)/W_1` and :math:`w_j(1-\hat F_1(y_j)-P)/W_0`, with
     half of ties in :math:`\hat F`; for V times :math:`\sqrt2/\varphi(\Phi^{-1}(P))`.
-    **Reference.** Ho and Reardon (2012), eqs. 4 and 11; Mann and Whitney (1947); DeLong, DeLong and
-    Clarke-Pearson (1988) for the variance.
+    **Reference.** Ho and Reardon (2012); Mann and Whitney (1947); DeLong, DeLong and Clarke-Pearson
+    (1988) for the variance.
     **Checked against.** All pairs by hand (1e-12); R pROC 1.18.0, area and DeLong variance (1e-12);
     mlmRev's Exam (V .2127).
     **Fails when.** The groups do not overlap: V is infinite, and the coordinate is refused or left

@@ -21,6 +21,7 @@ from evalkit.gaps.sample import (
     Undefined,
     Wrong,
     answer,
+    in_one_cluster,
     moments,
     sample,
 )
@@ -94,6 +95,11 @@ class Pair:
             for side in (self.high, self.low)
         ]
 
+    def hidden(self) -> Flags:
+        """Coordinates in which one of the groups is all in one cluster."""
+        one, two = (in_one_cluster(self.rows, self.groups, s.rows) for s in (self.high, self.low))
+        return one | two
+
     def answer(
         self,
         theta: Vector,
@@ -111,6 +117,7 @@ class Pair:
             theta,
             (self.rows.unit, self.groups.codes, psi * self.rows.scale),
             [*self.empty(), *wrong],
+            self.hidden(),
             undefined=undefined,
             estimand=f"{estimand}, {self.words}",
             method=method,

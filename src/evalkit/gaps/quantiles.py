@@ -36,7 +36,7 @@ def quantile_gap(
     **Contribution.** :math:`w_i(p-1\{y_i\le Q(p)\})/(Wf)`, centred; :math:`1/f` is a difference of
     quantiles at the bandwidth of Hall and Sheather, widened until it leaves a tie.
     **Reference.** Hyndman and Fan (1996); Hall and Sheather (1988) for the bandwidth; Koenker
-    (2005), section 3.4.
+    (2005).
     **Checked against.** numpy on mlmRev's Exam (1e-12); R quantreg's bandwidth; a stored simulation
     of coverage.
     **Fails when.** Scores are coarse: a quantile then stands still while the distribution moves,
@@ -101,6 +101,7 @@ def quantile_gap(
             Wrong(np.repeat(one.where, width), one.why)
             for one in (*two.empty(), Wrong(flat, "all values of a group are equal"))
         ],
+        np.repeat(two.hidden(), width),
         undefined=undefined,
         estimand=f"quantile gap, {two.words}",
         method="order statistics",

@@ -292,12 +292,23 @@ class Wrong:
     why: str
 
 
+def in_one_cluster(rows: Sample, groups: Groups, keep: Flags | None = None) -> Flags:
+    """Coordinates ``(k,)`` whose rows, or those that are kept, all lie in a single cluster."""
+    mine = slice(None) if keep is None else keep
+    cluster = encode(rows.cluster)[0][rows.unit[mine]]
+    least, most = np.full(groups.size, len(rows.units)), np.full(groups.size, -1)
+    np.minimum.at(least, groups.codes[mine], cluster)
+    np.maximum.at(most, groups.codes[mine], cluster)
+    return np.asarray(least == most)
+
+
 def answer(
     rows: Sample,
     index: Index,
     theta: Vector,
     entries: tuple[Codes, Codes, Vector],
     wrong: Sequence[Wrong],
+    hidden: Flags,
     *,
     undefined: Undefined,
     estimand: str,
@@ -305,7 +316,9 @@ def answer(
 ) -> Estimate:
     """The estimate, with contributions from ``entries``: unit, coordinate and value of each.
 
-    Coordinates without an answer are refused, or left empty (NaN) and counted.
+    Coordinates without an answer are refused, or left empty (NaN) and counted. Where everything
+    lies in a single cluster (``hidden``) contributions are NaN on purpose: they would cancel in the
+    cluster, and the error would seem to be zero.
     """
     check_option("undefined", undefined, UNDEFINED)
     empty = np.zeros(len(index), bool)
@@ -322,6 +335,13 @@ def answer(
         notes.append(f"{int(fresh.sum())} coordinates are empty ({where}): {one.why}")
         empty |= fresh
     unit, coordinate, psi = entries
+    hidden = hidden & ~empty
+    if hidden.any():
+        psi = np.where(hidden[coordinate], np.nan, psi)
+        notes.append(
+            f"the error of {int(hidden.sum())} coordinates cannot be seen: a group is all in one "
+            "cluster"
+        )
     kept = ~empty[coordinate]
     return Estimate(
         theta=np.where(empty, np.nan, theta),

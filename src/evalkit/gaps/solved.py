@@ -98,59 +98,67 @@ class Solved:
         where: tuple[Codes, Codes, Codes],
         at: tuple[Codes, Codes],
         known: Flags,
+        hidden: Flags,
     ) -> Scores | Sparse:
-        """Contributions to mean and sd of the groups ``at``, in turn; none where not ``known``."""
-        p, g, _ = where
+        """Contributions to mean and sd of the groups ``at``, in turn: none where a group is not
+        ``known``, NaN where its own error is ``hidden``."""
         mover = _Mover.of(self)
-        problems, _, _, s = mover.shared.shape
-        share = self.n / self.n.sum(axis=1, keepdims=True)
-        off = self.mu - self.centre[:, None]
-        table = np.zeros((*self.n.shape, mover.shared.shape[2], s + 2))
-        table[..., :s] = mover.shared
-        if self.standard:
-            table[..., s] = mover.table(share, np.zeros_like(share))
-            table[..., s + 1] = mover.table(share * off, share * self.sigma**2)
-            table[..., s + 1] /= self.unit[:, None, None]
+        p, g, _ = where
         place = np.full(self.n.shape, -1)
         place[at] = np.where(known, np.arange(len(known)), -1)
         mine = np.flatnonzero(place[p, g] >= 0)
         spot = tuple(part[mine] for part in where)
-        b = self.unit[p[mine]]
-        own = np.concatenate(
-            [
-                weight[mine] * mover.own_mu[spot] / b,
-                weight[mine] * mover.own_s[spot] * self.sigma[p, g][mine] / b,
-            ]
-        )
-        first = 2 * place[p, g][mine]
-        sparse = Sparse.of(
+        w, first = weight[mine] / self.unit[p[mine]], 2 * place[p, g][mine]
+        own = Sparse.of(
             np.tile(rows.unit[mine], 2),
             np.concatenate([first, first + 1]),
-            own,
+            np.concatenate(
+                [w * mover.own_mu[spot], w * mover.own_s[spot] * self.sigma[p, g][mine]]
+            ),
             rows.units,
             2 * len(known),
         )
-        cell = rows.unit * problems + p
-        shared = np.stack(
-            [
-                np.bincount(cell, weight * table[(*where, column)], len(rows.units) * problems)
-                for column in range(s + 2)
-            ],
-            axis=1,
-            dtype=float,
-        ).reshape(len(rows.units), -1)
-        lin = np.zeros((problems, s + 2, len(known), 2))
-        of = np.arange(len(known))
-        unit = self.unit[at[0]][:, None]
-        lin[at[0], :s, of, 0] = mover.reach_mu[at] / unit
-        lin[at[0], :s, of, 1] = self.sigma[at][:, None] * mover.reach_s[at] / unit
-        if self.standard:
-            lin[at[0], s, of, 0] = -1 / unit[:, 0]
-            lin[at[0], s + 1, of, 0] = -self.mean[at] / unit[:, 0]
-            lin[at[0], s + 1, of, 1] = -self.sd[at] / unit[:, 0]
-        lin[:, :, ~known] = 0.0
-        out = Sparse(sparse.own, shared, lin.reshape(problems * (s + 2), -1), rows.units)
+        table = self._common(mover)
+        cell, size = rows.unit * len(self.n) + p, len(rows.units) * len(self.n)
+        columns = [np.bincount(cell, weight * part[where], size) for part in table]
+        shared = np.stack(columns, axis=1, dtype=float).reshape(len(rows.units), -1)
+        lin = self._lin(mover, at, known)
+        lin[:, np.repeat(hidden & known, 2)] = np.nan
+        out = Sparse(own.own, shared, lin, rows.units)
         return out if len(rows.units) * 2 * len(known) > DENSE else Scores.dense(out.psi())
+
+    def _common(self, mover: _Mover) -> list[Stack]:
+        """What a pupil adds to the numbers that all groups of a problem share, ``(P, G, K)`` each:
+        those of the fit, and the common mean and standard deviation."""
+        table = list(np.moveaxis(mover.shared, -1, 0))
+        if not self.standard:
+            return table
+        share = self.n / self.n.sum(axis=1, keepdims=True)
+        off = self.mu - self.centre[:, None]
+        centre = mover.table(share, np.zeros_like(share)) + self._moved(off)
+        square = 2 * mover.table(share * off, share * self.sigma**2)
+        square = square + self._moved(off**2 + self.sigma**2)
+        return [*table, centre, square / (2 * self.unit[:, None, None])]
+
+    def _lin(self, mover: _Mover, at: tuple[Codes, Codes], known: Flags) -> Matrix:
+        """How mean and sd of the groups ``at`` follow the shared numbers of their problem."""
+        s, of, unit = mover.shared.shape[3], np.arange(len(known)), self.unit[at[0]]
+        lin = np.zeros((len(self.n), s + 2 * self.standard, len(known), 2))
+        lin[at[0], :s, of, 0] = mover.reach_mu[at] / unit[:, None]
+        lin[at[0], :s, of, 1] = (self.sigma[at] / unit)[:, None] * mover.reach_s[at]
+        if self.standard:
+            lin[at[0], s, of, 0] = -1 / unit
+            lin[at[0], s + 1, of, 0] = -self.mean[at] / unit
+            lin[at[0], s + 1, of, 1] = -self.sd[at] / unit
+        lin[:, :, ~known] = 0.0
+        return lin.reshape(-1, 2 * len(known))
+
+    def _moved(self, f: Matrix) -> Stack:
+        """What one more pupil of a group adds to the mean of ``f`` over pupils, ``(P, G, 1)``."""
+        total = self.n.sum(axis=1, keepdims=True)
+        mean = (self.n * f).sum(axis=1, keepdims=True) / total
+        moved: Matrix = np.where(self.n > 0, (f - mean) / total, 0.0)
+        return moved[..., None]
 
     def shares(self) -> tuple[Matrix, Stack]:
         """Share of variance between groups, raw and corrected for noise ``(P, 2)``, and what a
@@ -167,16 +175,20 @@ class Solved:
         lost = shrink * there * (1 - share) / total
         out, tables = [], []
         none = np.zeros_like(share)
-        for inside, minus, lost_in in (
-            (share, none, ~self.fit.converged),
-            (shrink * share, lost, ~self.fit.converged | (n == 1).any(axis=1)),
+        unknown = ~self.fit.converged
+        for part, minus, lost_in in (
+            (np.ones_like(shrink), none, unknown),
+            (shrink, lost, unknown | (n == 1).any(axis=1)),
         ):
+            inside = part * share
             between = (share * off**2).sum(axis=1) - (minus * square).sum(axis=1)
             whole = between + (inside * square).sum(axis=1)
             icc = (between / whole)[:, None]
             by_mu = 2 * share * off * (1 - icc)
             by_s = -2 * square * (minus + icc * (inside - minus))
-            tables.append(mover.table(by_mu, by_s) / whole[:, None, None])
+            f = off**2 * (1 - icc) - square * icc * part
+            table = mover.table(by_mu, by_s) + self._moved(f)
+            tables.append(table / whole[:, None, None])
             out.append(np.where(lost_in, np.nan, icc[:, 0]))
         return np.stack(out, axis=1), np.stack(tables, axis=3)
 

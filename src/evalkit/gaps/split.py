@@ -101,6 +101,7 @@ def gap_split(
         theta.reshape(-1),
         (np.repeat(two.rows.unit, 3), spot.reshape(-1), psi.reshape(-1)),
         [Wrong(np.repeat(one.where, 3), one.why) for one in (*two.empty(), alone)],
+        np.repeat(two.hidden(), 3),
         undefined=undefined,
         estimand=f"gap in means, {two.words}, within and between {' and '.join(schools)}",
         method="regression with effects of schools",

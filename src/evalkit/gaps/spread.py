@@ -11,7 +11,16 @@ import numpy as np
 
 from evalkit.core.errors import check_option
 from evalkit.core.estimate import Estimate
-from evalkit.gaps.sample import Data, Names, Undefined, Wrong, answer, moments, sample
+from evalkit.gaps.sample import (
+    Data,
+    Names,
+    Undefined,
+    Wrong,
+    answer,
+    in_one_cluster,
+    moments,
+    sample,
+)
 
 Metric: TypeAlias = Literal["mean", "sd", "cv"]
 
@@ -89,6 +98,7 @@ def spread(
         theta,
         (rows.unit, k, psi * rows.scale),
         wrong,
+        in_one_cluster(rows, groups),
         undefined=undefined,
         estimand=names[metric],
         method="moments",

@@ -39,7 +39,7 @@ def standardised_gap(
     pooled :math:`s^2=((n_1-1)s_1^2+(n_0-1)s_0^2)/(n_1+n_0-2)`. ``small_sample`` multiplies d by
     :math:`1-3/(4\nu-1)`, :math:`\nu` the degrees of freedom of s: Hedges' g.
     **Contribution.** :math:`(\psi_{\bar y_1}-\psi_{\bar y_0})/s-d\,\psi_{s^2}/(2s^2)`.
-    **Reference.** Cohen (1988), section 2.2; Hedges (1981), eq. 6b for g.
+    **Reference.** Cohen (1988); Hedges (1981) for g.
     **Checked against.** numpy on mlmRev's Exam and STAR (1e-12); the delete-one jackknife;
     :math:`d^2/2(n_1+n_0)+(n_1+n_0)/(n_1n_0)` for normal outcomes.
     **Fails when.** The spread changes while the means do not: d then moves without any change of
