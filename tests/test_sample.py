@@ -135,7 +135,6 @@ def test_many_counties_are_held_sparsely_with_the_same_numbers(monkeypatch):
     made = {}
     for dense in (0, 1 << 30):
         monkeypatch.setattr("evalkit.core.sparse.DENSE", dense)
-        monkeypatch.setattr("evalkit.gaps.solved.DENSE", dense)
         d = ek.gaps.standardised_gap(panel(frame), by="county", unit="site", **SIDES)
         h = ek.gaps.hetop(panel(frame, "band"), group="county", by=[], unit="site")
         made[dense] = d, h.estimate, h.icc

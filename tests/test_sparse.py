@@ -77,10 +77,19 @@ def test_estimates_obey_the_same_algebra_whichever_way_they_are_held(pair):
 def test_many_contributions_are_held_sparsely_and_few_as_a_matrix(monkeypatch):
     rng = np.random.default_rng(2)
     unit, coordinate, value = rng.integers(0, 9, 30), rng.integers(0, 4, 30), rng.normal(size=30)
-    units = np.arange(9)
-    few = contributions(unit, coordinate, value, units, 4)
+    units, hidden = np.arange(9), np.array([False, True, False, False])
+    matrix = np.array([[1.0, 1.0], [1.0, 0.0], [0.0, -1.0], [0.0, 0.0]])
+    few = contributions(unit, coordinate, value, units, 4, hidden)
     monkeypatch.setattr(sparse, "DENSE", 0)
-    many = contributions(unit, coordinate, value, units, 4)
+    many = contributions(unit, coordinate, value, units, 4, hidden)
     assert isinstance(few, Scores)
     assert isinstance(many, Sparse)
-    np.testing.assert_allclose(few.psi(), many.psi(), atol=EXACT)
+    for one, two in (
+        (few, many),
+        (few.dot(matrix), many.dot(matrix)),
+        (few.take([0, 2]), many.take([0, 2])),
+    ):
+        np.testing.assert_allclose(one.psi(), two.psi(), atol=EXACT)
+        np.testing.assert_allclose(one.gram(), two.gram(), atol=EXACT)
+    assert np.isnan(few.psi()).all(axis=0).tolist() == hidden.tolist()
+    assert np.isnan(few.dot(matrix).psi()).any(axis=0).tolist() == [True, False]

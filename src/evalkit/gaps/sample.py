@@ -337,7 +337,6 @@ def answer(
     unit, coordinate, psi = entries
     hidden = hidden & ~empty
     if hidden.any():
-        psi = np.where(hidden[coordinate], np.nan, psi)
         notes.append(
             f"the error of {int(hidden.sum())} coordinates cannot be seen: a group is all in one "
             "cluster"
@@ -345,7 +344,9 @@ def answer(
     kept = ~empty[coordinate]
     return Estimate(
         theta=np.where(empty, np.nan, theta),
-        scores=contributions(unit[kept], coordinate[kept], psi[kept], rows.units, len(index)),
+        scores=contributions(
+            unit[kept], coordinate[kept], psi[kept], rows.units, len(index), hidden
+        ),
         units=rows.units,
         cluster=rows.cluster,
         index=index,

@@ -8,7 +8,7 @@ import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Matrix, Vector
 from evalkit.core.scores import Scores
-from evalkit.core.sparse import DENSE, Sparse
+from evalkit.core.sparse import Sparse
 from evalkit.engines.ordered import FAR, Ordered, Stack
 from evalkit.gaps.sample import Sample
 
@@ -117,15 +117,14 @@ class Solved:
             ),
             rows.units,
             2 * len(known),
+            np.repeat(hidden & known, 2),
         )
         table = self._common(mover)
         cell, size = rows.unit * len(self.n) + p, len(rows.units) * len(self.n)
         columns = [np.bincount(cell, weight * part[where], size) for part in table]
         shared = np.stack(columns, axis=1, dtype=float).reshape(len(rows.units), -1)
-        lin = self._lin(mover, at, known)
-        lin[:, np.repeat(hidden & known, 2)] = np.nan
-        out = Sparse(own.own, shared, lin, rows.units)
-        return out if len(rows.units) * 2 * len(known) > DENSE else Scores.dense(out.psi())
+        both = np.hstack([own.shared, shared]), np.vstack([own.lin, self._lin(mover, at, known)])
+        return Sparse(own.own, *both, rows.units).smallest()
 
     def _common(self, mover: _Mover) -> list[Stack]:
         """What a pupil adds to the numbers that all groups of a problem share, ``(P, G, K)`` each:
