@@ -103,7 +103,7 @@ class Sparse:
 
     def dense(self) -> Scores:
         """The same as a plain matrix; what is hidden (NaN) stays in its own coordinates."""
-        hidden: Flags = np.isnan(self.lin).any(axis=0)
+        hidden: Flags = np.asarray(np.isnan(self.lin).any(axis=0))
         z = self.own.toarray() + self.shared @ np.where(hidden, 0.0, self.lin)
         lin = np.eye(self.lin.shape[1])
         lin[:, hidden] = np.nan
