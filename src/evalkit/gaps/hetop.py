@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Hetop:
     """Group means and spreads, and how each was obtained.
 
-    Attributes
+    Parameters
     ----------
     estimate : Estimate
         ``mean`` and ``sd`` of each group, last index level ``statistic``; empty where a group gave
@@ -61,7 +61,7 @@ class Hetop:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per group: pupils, mean, sd and status."""
+        """One row for each group, with its pupils, mean, sd and status."""
         import pandas as pd
 
         columns = {"n": self.n, "mean": self.mean, "sd": self.sd, "status": self.status}
