@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from evalkit.core.arrays import Vector
-from evalkit.core.errors import OptionError
+from evalkit.core.arrays import Flags, Vector
+from evalkit.core.errors import DoubtWarning, OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.gaps.levels import Levels
 from evalkit.gaps.pair import Pair, Side, pair
@@ -40,7 +41,8 @@ def quantile_gap(
     **Checked against.** numpy on mlmRev's Exam (1e-12); R quantreg's bandwidth; a stored simulation
     of coverage.
     **Fails when.** Scores are coarse: a quantile then stands still while the distribution moves,
-    and jumps. Groups are small and p is near 0 or 1.
+    and jumps; its interval is too short (a warning says so where a tenth of a group shares the
+    score). Groups are small and p is near 0 or 1.
 
     Parameters
     ----------
@@ -65,6 +67,11 @@ def quantile_gap(
     IdentificationError
         An empty group, or one without spread, unless ``undefined="nan"``.
 
+    Warns
+    -----
+    DoubtWarning
+        If a quantile stands on a score that at least a tenth of its group, and five pupils, share.
+
     Examples
     --------
     >>> import evalkit as ek
@@ -82,7 +89,7 @@ def quantile_gap(
     levels = Levels.of(two.rows.value, two.groups)
     k, width = len(two.index), len(wanted)
     theta, psi = np.zeros((k, width)), np.zeros((len(two.rows.value), width))
-    flat = np.zeros(k, bool)
+    flat, tied = np.zeros(k, bool), np.zeros((k, width), bool)
     with np.errstate(divide="ignore", invalid="ignore"):
         for column, p in enumerate(wanted):
             for side, sign in ((two.high, 1.0), (two.low, -1.0)):
@@ -90,9 +97,10 @@ def quantile_gap(
                 theta[:, column] += sign * q
                 psi[:, column] += sign * noise
                 flat |= none
+                tied[:, column] |= _tied(two, side, q)
     where = (two.groups.codes[:, None] * width + np.arange(width)).reshape(-1)
     wide = np.repeat(np.arange(len(two.rows.value)), width)
-    return answer(
+    out = answer(
         two.rows,
         crossed(two.index, "quantile", wanted.tolist()),
         theta.reshape(-1),
@@ -106,6 +114,22 @@ def quantile_gap(
         estimand=f"quantile gap, {two.words}",
         method="order statistics",
     )
+    tied &= ~np.isnan(out.theta.reshape(k, width))
+    if tied.any():
+        warnings.warn(
+            f"{int(tied.sum())} quantile gaps stand on a score that a tenth of a group or more "
+            "shares: they jump in steps of the scale, and their intervals are too short; prefer "
+            "ordinal_gap or band_gap",
+            DoubtWarning,
+            stacklevel=2,
+        )
+    return out
+
+
+def _tied(two: Pair, side: Side, q: Vector) -> Flags:
+    """Coordinates ``(k,)`` in which many of the group have the very score of the quantile."""
+    same = side.rows & (two.rows.value == q[two.groups.codes])
+    return np.asarray(two.groups.sum(two.rows.count * same) >= np.maximum(5, side.at.n / 10))
 
 
 def _quantile(two: Pair, levels: Levels, side: Side, p: float) -> tuple[Vector, Vector, Any]:
