@@ -167,7 +167,8 @@ def _solved(counts):
     from evalkit.gaps.solved import Solved
 
     bands, extreme, _ = prepared(counts[None])
-    solved = Solved.of(ordered_probit(bands), counts.sum(axis=1)[None], extreme, standard=True)
+    n = counts.sum(axis=1)[None]
+    solved = Solved.of(ordered_probit(bands), n, n, extreme, standard=True)
     both = np.stack([solved.mean[0], solved.sd[0]], axis=1).reshape(-1)
     return both, solved.shares()[0][0]
 
@@ -214,6 +215,21 @@ def test_a_group_of_one_pupil_has_no_corrected_share():
     found = ek.gaps.hetop(counted(table), group="county")
     assert np.isfinite(found.icc.theta[0])
     assert np.isnan(found.icc.theta[1])
+
+
+def test_whole_weights_are_repeated_pupils_but_for_the_noise_of_means():
+    frame = exam_frame().query("school <= 12")
+    weight = np.random.default_rng(18).integers(1, 4, len(frame))
+    repeated = frame.loc[frame.index.repeat(weight)].reset_index(drop=True)
+    repeated["pupil"] = range(len(repeated))
+    one = ek.gaps.hetop(exam("band", frame=frame.assign(w=weight * 1.0), weight="w"),
+                        group="school", by=[])  # fmt: skip
+    two = ek.gaps.hetop(exam("band", frame=repeated), group="school", by=[])
+    np.testing.assert_allclose(one.mean, two.mean, atol=1e-10)
+    np.testing.assert_allclose(one.sd, two.sd, atol=1e-10)
+    assert one.icc.theta[0] == pytest.approx(two.icc.theta[0], rel=1e-10)
+    assert one.icc.theta[1] < two.icc.theta[1]  # fewer pupils, more noise to take off
+    assert one.n.sum() == len(frame)
 
 
 def test_what_has_no_maximum_is_never_a_number():

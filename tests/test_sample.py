@@ -191,6 +191,23 @@ def test_a_coordinate_without_answer_is_refused_or_left_empty_and_counted():
     assert np.isfinite(found.std_error[0])
 
 
+SMOOTH = [name for name in METRICS if name != "quantiles"]
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_contributions_of_weighted_pupils_are_what_leaving_schools_out_does(name):
+    """24 schools: a school's leverage is a few per cent; the last part of a split is small."""
+    made = panel(pupils(weight=True, n=2400), weight="w")
+    found = METRICS[name](made, by=[], unit="site")
+    codes = made.category("site").codes[made.unit]
+    changes = np.array([
+        found.theta - METRICS[name](made.where(codes != j), by=[], unit="site").theta
+        for j in range(len(found.units))
+    ])  # fmt: skip
+    distance = np.linalg.norm(changes - found.psi, axis=0) / np.linalg.norm(changes, axis=0)
+    assert (distance[:2] < 0.12).all()
+
+
 def test_a_group_in_one_cluster_has_no_error_that_can_be_seen():
     """Contributions of a whole group cancel in its cluster: the error would seem to be zero."""
     frame = pupils().assign(region=lambda f: np.where(f["site"] == "n / 0", "one", "rest"))

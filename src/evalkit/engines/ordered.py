@@ -268,12 +268,15 @@ def _derivatives(fit: Ordered, observed: bool) -> tuple[Stack, Stack]:
     return each, negative
 
 
-def prepared(counts: Stack, cuts: Vector | None = None, few: int = 0) -> tuple[Bands, Codes, Codes]:
+def prepared(
+    counts: Stack, cuts: Vector | None = None, small: Flags | None = None
+) -> tuple[Bands, Codes, Codes]:
     """Bands that can be fitted, with the rules of the field for small cells.
 
     Bands that a problem does not use are left out. A group whose pupils are all in the lowest or
     all in the highest band tells nothing but a bound, and is left out too. A group with pupils in
-    fewer than three bands, or fewer pupils than ``few``, takes the mean log spread of the others.
+    fewer than three bands, or one that is ``small`` ``(P, G)``, takes the mean log spread of the
+    others.
 
     Returns
     -------
@@ -288,7 +291,7 @@ def prepared(counts: Stack, cuts: Vector | None = None, few: int = 0) -> tuple[B
         kept, extreme = _without_extremes(counts)
         place = np.tile(np.arange(k), (problems, 1))
         full = np.tile(np.asarray(cuts, float), (problems, 1))
-        return Bands(kept, full, np.zeros_like(full, bool), _few(kept, few)), extreme, place
+        return Bands(kept, full, np.zeros_like(full, bool), _few(kept, small)), extreme, place
     kept, extreme = counts, np.zeros(counts.shape[:2], np.intp)
     while True:
         used = kept.sum(axis=1) > 0
@@ -302,7 +305,7 @@ def prepared(counts: Stack, cuts: Vector | None = None, few: int = 0) -> tuple[B
         extreme = np.where(more != 0, more, extreme)
         kept = np.where((more != 0)[..., None], 0.0, kept)
     width = used.sum(axis=1)
-    pooled = _few(left, few)
+    pooled = _few(left, small)
     total = left.sum(axis=1)
     share = np.cumsum(total, axis=1)[:, :-1] / np.maximum(total.sum(axis=1, keepdims=True), 1)
     at = np.arange(k - 1)
@@ -313,8 +316,9 @@ def prepared(counts: Stack, cuts: Vector | None = None, few: int = 0) -> tuple[B
     return Bands(left, full, inside & (at > 0) & (at != last), pooled), extreme, place
 
 
-def _few(counts: Stack, few: int) -> Flags:
-    return np.asarray(((counts > 0).sum(axis=2) < 3) | (counts.sum(axis=2) < few))
+def _few(counts: Stack, small: Flags | None) -> Flags:
+    sparse = (counts > 0).sum(axis=2) < 3
+    return np.asarray(sparse if small is None else sparse | small)
 
 
 def _without_extremes(counts: Stack, width: Codes | None = None) -> tuple[Stack, Codes]:

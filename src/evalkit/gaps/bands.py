@@ -11,7 +11,7 @@ from evalkit.core.errors import IdentificationError
 from evalkit.core.estimate import Estimate
 from evalkit.engines.ordered import Ordered, Stack, ordered_probit, prepared
 from evalkit.gaps.pair import pair
-from evalkit.gaps.sample import Data, Names, Sample, Undefined, Wrong
+from evalkit.gaps.sample import Data, Names, Undefined, Wrong
 
 MOST = 50  # bands; more are a score
 
@@ -88,7 +88,7 @@ def band_gap(
     side = np.where(two.high.rows, 1, np.where(two.low.rows, 0, -1))
     mine = np.flatnonzero(side >= 0)
     p, g, k = two.groups.codes[mine], side[mine], band[mine]
-    counts = tally(two.rows, (p, g, k), (len(two.index), 2, len(names)), mine)
+    counts = tally(two.rows.weight[mine], (p, g, k), (len(two.index), 2, len(names)))
     bands, extreme, place = prepared(counts)
     fit = ordered_probit(bands)
     theta, table = _v(fit)
@@ -104,11 +104,8 @@ def band_gap(
     )
 
 
-def tally(
-    rows: Sample, at: tuple[Codes, ...], shape: tuple[int, ...], mine: Codes | None = None
-) -> Stack:
-    """Weight of the rows, all or those that are named, in each cell of ``shape``."""
-    weight = rows.weight if mine is None else rows.weight[mine]
+def tally(weight: Vector, at: tuple[Codes, ...], shape: tuple[int, ...]) -> Stack:
+    """Weight in each cell of ``shape``."""
     total = np.bincount(np.ravel_multi_index(at, shape), weight, int(np.prod(shape)))
     return total.astype(float, copy=False).reshape(shape)
 

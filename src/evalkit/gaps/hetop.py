@@ -157,12 +157,16 @@ def hetop(
     columns = [rows.column(name) for name in names]
     member, first = joint([column.codes for column in columns])
     cell = (problems.codes, member, band)
-    counts = tally(rows, cell, (problems.size, len(first), len(values)))
-    bands, extreme, place = prepared(counts, None if cuts is None else np.array(cuts, float), few)
+    shape = (problems.size, len(first), len(values))
+    counts = tally(rows.weight, cell, shape)
+    n = tally(rows.count, cell, shape).sum(axis=2)
+    known = None if cuts is None else np.array(cuts, float)
+    bands, extreme, place = prepared(counts, known, n < few)
     if not bands.used.any():
         raise IdentificationError("every group is all in one band; there is nothing to compare")
-    solved = Solved.of(ordered_probit(bands), counts.sum(axis=2), extreme, standard=cuts is None)
-    p, g = np.nonzero(counts.sum(axis=2))
+    mass = counts.sum(axis=2)
+    solved = Solved.of(ordered_probit(bands), mass, n, extreme, standard=cuts is None)
+    p, g = np.nonzero(mass)
     labels = [column.labels[column.codes[first]].tolist() for column in columns]
     keys = [[*index.keys[i], *(label[j] for label in labels)] for i, j in zip(p, g, strict=True)]
     skip = int(index.levels == ("term",))  # a single problem has no name of its own

@@ -28,8 +28,8 @@ class Solved:
     Parameters
     ----------
     fit : Ordered
-    n : Matrix (P, G)
-        Pupils, those of left-out groups too.
+    mass, n : Matrix (P, G)
+        Weight and pupils, those of left-out groups too.
     extreme : Codes (P, G)
         -1 for a group all in the lowest band, 1 for one all in the highest.
     mu, sigma : Matrix (P, G)
@@ -42,6 +42,7 @@ class Solved:
     """
 
     fit: Ordered
+    mass: Matrix
     n: Matrix
     extreme: Codes
     mu: Matrix
@@ -51,7 +52,7 @@ class Solved:
     standard: bool
 
     @classmethod
-    def of(cls, fit: Ordered, n: Matrix, extreme: Codes, *, standard: bool) -> Solved:
+    def of(cls, fit: Ordered, mass: Matrix, n: Matrix, extreme: Codes, *, standard: bool) -> Solved:
         """Fill in extreme groups, and find the common scale."""
         used = fit.bands.used
         mu = fit.b * np.exp(fit.s)
@@ -61,12 +62,12 @@ class Solved:
         own = _own(fit)
         common = (fit.s * own).sum(axis=1) / np.maximum(own.sum(axis=1), 1)
         sigma = np.exp(np.where(extreme != 0, common[:, None], fit.s))
-        share = n / n.sum(axis=1, keepdims=True)
+        share = mass / mass.sum(axis=1, keepdims=True)
         centre = (share * mu).sum(axis=1)
         unit = np.sqrt((share * ((mu - centre[:, None]) ** 2 + sigma**2)).sum(axis=1))
         if not standard:
             centre, unit = np.zeros_like(centre), np.ones_like(unit)
-        return cls(fit, n, extreme, mu, sigma, centre, unit, standard)
+        return cls(fit, mass, n, extreme, mu, sigma, centre, unit, standard)
 
     @property
     def mean(self) -> Matrix:
@@ -132,7 +133,7 @@ class Solved:
         table = list(np.moveaxis(mover.shared, -1, 0))
         if not self.standard:
             return table
-        share = self.n / self.n.sum(axis=1, keepdims=True)
+        share = self.mass / self.mass.sum(axis=1, keepdims=True)
         off = self.mu - self.centre[:, None]
         centre = mover.table(share, np.zeros_like(share)) + self._moved(off)
         square = 2 * mover.table(share * off, share * self.sigma**2)
@@ -154,9 +155,9 @@ class Solved:
 
     def _moved(self, f: Matrix) -> Stack:
         """What one more pupil of a group adds to the mean of ``f`` over pupils, ``(P, G, 1)``."""
-        total = self.n.sum(axis=1, keepdims=True)
-        mean = (self.n * f).sum(axis=1, keepdims=True) / total
-        moved: Matrix = np.where(self.n > 0, (f - mean) / total, 0.0)
+        total = self.mass.sum(axis=1, keepdims=True)
+        mean = (self.mass * f).sum(axis=1, keepdims=True) / total
+        moved: Matrix = np.where(self.mass > 0, (f - mean) / total, 0.0)
         return moved[..., None]
 
     def shares(self) -> tuple[Matrix, Stack]:
@@ -165,7 +166,7 @@ class Solved:
         mover = _Mover.of(self)
         n, there = self.n, self.n > 0
         total = n.sum(axis=1, keepdims=True)
-        share = n / total
+        share = self.mass / self.mass.sum(axis=1, keepdims=True)
         off = self.mu - (share * self.mu).sum(axis=1, keepdims=True)
         square = self.sigma**2
         with np.errstate(divide="ignore", invalid="ignore"):
