@@ -285,3 +285,37 @@ SIMULATION = Contract(
         "provenance": _text("evidence tier", "证据等级", options=("synthetic", "real")),
     },
 )
+
+BALANCE_NOTE = Contract(
+    table="balance_note",
+    label="Worked example of the coefficient of variation between schools",
+    zh="校际差异系数计算示例",
+    key=["school"],
+    columns={
+        "school": Column("integer", "school", "学校", low=1),
+        "pupils": Column("integer", "pupils", "在校生数", "pupils", low=1),
+        "books": Column("integer", "books", "图书册数", "books", low=0),
+        "status": _text("how it is known", "核对情况", options=("quoted", "memory")),
+        "source": _text("where it was seen", "出处"),
+    },
+)
+
+BALANCE_HEFEI = Contract(
+    table="balance_hefei",
+    label="Coefficients of two districts of Hefei, and their composites, as published",
+    zh="合肥两区差异系数",
+    key=["district", "stage"],
+    columns={
+        "district": _text("district", "区"),
+        "stage": _text("stage", "学段", options=("primary", "junior")),
+        **{
+            f"cv_{i}": Column(
+                "number", f"coefficient {i}, in the table's order", f"差异系数{i}", low=0
+            )
+            for i in range(1, 9)
+        },
+        "composite": Column("number", "composite as published", "综合差异系数", low=0),
+        "status": _text("how it is known", "核对情况", options=("quoted", "memory")),
+        "source": _text("where it was seen", "出处"),
+    },
+)
