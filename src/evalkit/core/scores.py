@@ -134,14 +134,16 @@ class Scores:
             return True
         return all((part == part[:, :1]).all() for _, part in self.parts())
 
-    def plus(self, other: Scores, sign: float) -> Scores | None:
+    def plus(self, other: object, sign: float) -> Scores | None:
         """Sum of scores on the same rows, or None if the rows differ."""
-        return Scores(self.rows, self.lin + sign * other.lin) if self.rows is other.rows else None
+        if not isinstance(other, Scores) or self.rows is not other.rows:
+            return None
+        return Scores(self.rows, self.lin + sign * other.lin)
 
 
-def side_by_side(scores: Iterable[Scores]) -> Scores | None:
+def side_by_side(scores: Iterable[object]) -> Scores | None:
     """Scores on the same rows side by side, or None if the rows differ."""
-    parts = list(scores)
-    if any(part.rows is not parts[0].rows for part in parts):
+    parts = [part for part in scores if isinstance(part, Scores)]
+    if not parts or any(part.rows is not parts[0].rows for part in parts):
         return None
     return Scores(parts[0].rows, np.hstack([part.lin for part in parts]))

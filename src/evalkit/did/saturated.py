@@ -260,7 +260,7 @@ def _saturated(
         by_time=baseline,
         moderators=[mean.centred for mean in means],
     )
-    blocks = fit.scores.rows if isinstance(fit.origin, CellFit) else None
+    blocks = fit.origin.scores.rows if isinstance(fit.origin, CellFit) else None
     out = replace(fit.take(list(range(k))), index=index) if means else fit
     counts = _counts(panel, g, t, controls)
     meta = replace(fit.meta, notes=(*fit.meta.notes, *alone(index, counts)))

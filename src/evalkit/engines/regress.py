@@ -46,6 +46,8 @@ class Fit(Design):
         Rank of the absorbed effects.
     instrumented : bool
         True for 2SLS.
+    rows : int, optional
+        Pupils that the rows stand for, if they are not rows themselves.
     """
 
     beta: Vector
@@ -57,6 +59,7 @@ class Fit(Design):
     effects: Sequence[Groups]
     rank: int
     instrumented: bool = False
+    rows: int | None = None
 
     def contributions(self) -> Matrix:
         """Contributions of units ``(N, p)``."""
@@ -74,9 +77,8 @@ class Fit(Design):
     def degrees(self, cluster: Codes) -> tuple[int, int]:
         """Rows and parameters, where effects nested in clusters count as one constant."""
         rows = clusters(self.unit, cluster)
-        return len(self.weight), len(self.beta) + outside(
-            self.effects, self.weight, self.rank, rows
-        )
+        parameters = len(self.beta) + outside(self.effects, self.weight, self.rank, rows)
+        return self.rows or len(self.weight), parameters
 
     def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
         """Residuals under nulls about one combination ``(p,)``, summed over parts of clusters."""

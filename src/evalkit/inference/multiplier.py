@@ -52,8 +52,9 @@ def multiplier_sup_t(
         raise OptionError(f"band='multiplier' needs a seed of zero or more, for example 1: {seed=}")
     if draws < 1 / (1 - level):
         raise OptionError(f"{draws=} cannot show a level of {level}; take 999 or more")
-    if scores is None and estimate.cluster is estimate.units:
-        labels, held = estimate.units, estimate.scores
+    held, alone = estimate.scores, estimate.cluster is estimate.units
+    if scores is None and alone and isinstance(held, Scores):
+        labels = estimate.units
     else:
         labels = encode(estimate.cluster)[1]
         held = Scores.dense(estimate.cluster_sums() if scores is None else scores)
