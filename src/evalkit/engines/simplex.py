@@ -12,7 +12,6 @@ from evalkit.core.arrays import Codes, Matrix, Vector
 
 TIGHT = 1e-13  # largest error of the optimality conditions, after scaling the data to one
 NEWTON_STEPS = 60
-FAINT = 1e-9  # penalties under which the dual unknowns, residuals over penalty, have no digits left
 STEEP = 1e6  # dual unknowns beyond this leave fewer than ten digits of a weight
 ARMIJO = 1e-4
 BEFORE_SPARSE, AFTER_SPARSE = 100, 10_000  # Frank-Wolfe steps of the published recipe
@@ -66,7 +65,7 @@ def simplex_ridge(a: Matrix, b: Vector, eta: float, share: Vector | None = None)
     if len(b) > k + 1:  # the rotation keeps every distance
         r = cast(Matrix, np.linalg.qr(np.column_stack([a, b]), mode="r"))
         a, b = r[:, :k], r[:, k]
-    w = _dual_newton(a, b, eta, c) if eta > FAINT else None
+    w = _dual_newton(a, b, eta, c)
     if w is None:
         w = _active_set(a, b, eta, c)
     return cast(Vector, w / w.sum())
@@ -153,8 +152,7 @@ def _on_support(a: Matrix, b: Vector, eta: float, c: Vector, at: Codes) -> Vecto
     p = np.vstack([a[:, at], np.diag(np.sqrt(eta / c[at]))])
     y = np.concatenate([b, np.zeros(len(at))])
     base = p[:, -1:]
-    q, r = np.linalg.qr(p[:, :-1] - base)
-    z = np.linalg.solve(r, q.T @ (y - base[:, 0]))
+    z = np.linalg.lstsq(p[:, :-1] - base, y - base[:, 0], rcond=None)[0]
     return np.append(z, 1 - z.sum())
 
 
