@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STORED = ROOT / "data" / "benchmarks"
 SMALL = (60, 6)  # panel of the call that loads and compiles
 MEMORY = 10 << 30  # bytes of address space that a process may have
-PATIENCE = 600.0  # seconds that a call may take before its process is ended
+PATIENCE = 120.0  # processor seconds that a call may take before its process is ended
 SLOW = 20.0  # processor seconds of a call after which it is not repeated
 AGREES = 1e-6  # relative; packages that do the same thing differ by their solvers' tolerance
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON", "POLARS_MAX")
@@ -161,18 +161,31 @@ class Worker:
         )  # fmt: skip
         self.peer, self.answers, self.error = call.peer, [], ""
         self.first = float("nan")
+
+    def await_start(self) -> None:
+        """Wait until the data are loaded and the small panel is done."""
         started = self._read()
         if started is not None:
             self.first = started["first"]
 
     def _read(self) -> Any:
-        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
-        line = self.process.stdout.readline() if ready and self.process.stdout else ""
+        began = self._spent()
+        while not select.select([self.process.stdout], [], [], 1.0)[0]:
+            if self._spent() - began > PATIENCE:
+                self.error = f"stopped after {PATIENCE:.0f} s"
+                self.process.kill()
+                return None
+        line = self.process.stdout.readline() if self.process.stdout else ""
         if not line:
-            self.error = "out of memory" if ready else f"stopped after {PATIENCE:.0f} s"
+            self.error = "out of memory"
             self.process.kill()
             return None
         return json.loads(line)
+
+    def _spent(self) -> float:
+        """Processor seconds that the process has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def ask(self) -> None:
         """One more call, unless it failed before or takes too long to be repeated."""
@@ -209,6 +222,8 @@ def measure(
         for call in suite.calls[task].values()
         if call.peer not in stopped and (not alone or call.peer == "evalkit")
     ]
+    for worker in workers:
+        worker.await_start()
     for _ in range(calls):
         for worker in workers:
             worker.ask()
