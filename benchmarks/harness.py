@@ -306,25 +306,34 @@ def run(suite: Suite, tasks: list[str], calls: int, sizes: list[int]) -> None:
         if task == "import":
             _store(suite, imports())
             continue
-        stopped: list[str] = []
         for units, periods in [*suite.sizes, suite.largest]:
             alone = (units, periods) == suite.largest
             if sizes and units not in sizes:
                 continue
+            stopped = [
+                row["peer"]
+                for row in _stored(suite)
+                if row["task"] == task
+                and row["note"].startswith("stopped")
+                and int(row["units"]) < units
+            ]
             rows = measure(suite, task, units, periods, 1 if alone else calls, alone, stopped)
-            stopped += [row["peer"] for row in rows if row["note"].startswith("stopped")]
             for row in rows:
                 print(*(row[c] for c in ("task", "units", "peer", "cpu_seconds", "peak_mb", "ratio",
                                          "agrees", "largest_gap", "note")), flush=True)  # fmt: skip
             _store(suite, rows)
 
 
+def _stored(suite: Suite) -> list[dict[str, Any]]:
+    path = STORED / f"{suite.name}.csv"
+    return list(csv.DictReader(path.open())) if path.exists() else []
+
+
 def _store(suite: Suite, rows: list[dict[str, Any]]) -> None:
     path = STORED / f"{suite.name}.csv"
     STORED.mkdir(parents=True, exist_ok=True)
     again = {(row["task"], str(row["units"])) for row in rows}
-    kept = list(csv.DictReader(path.open())) if path.exists() else []
-    rows = [row for row in kept if (row["task"], row["units"]) not in again] + rows
+    rows = [row for row in _stored(suite) if (row["task"], row["units"]) not in again] + rows
     order = [*suite.tasks, "import"]
     rows.sort(key=lambda row: (order.index(row["task"]), int(row["units"] or 0)))
     with path.open("w", newline="") as file:
