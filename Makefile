@@ -30,7 +30,7 @@ lock := $(py) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-header --no-annotate $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check notebooks lab serve check-web lock clean .venv
+.PHONY: help book test check notebooks data lab serve check-web lock clean .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,9 @@ lint: .venv
 
 notebooks: .venv ## re-execute the notebooks and save outputs and results/, to be committed
 	$(py) tools/notebooks.py save
+
+data: .venv ## simulate the committed study anew and compare every byte (SAVE=--save replaces it)
+	$(py) tools/data.py $(SAVE)
 
 lab: .venv ## open the notebooks in JupyterLab
 	$(py) -m jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

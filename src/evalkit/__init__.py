@@ -19,6 +19,7 @@ _ROOMS = {
     "did": "evalkit.did",
     "figures": "evalkit.show.figures",
     "gaps": "evalkit.gaps",
+    "simulate": "evalkit.data.simulate",
     "sources": "evalkit.data.sources",
     "tables": "evalkit.show.tables",
 }
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from evalkit.core.estimate import stack as stack
     from evalkit.core.panel import Panel as Panel
     from evalkit.data import contracts as contracts
+    from evalkit.data import simulate as simulate
     from evalkit.data import sources as sources
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
