@@ -22,6 +22,7 @@ rerun := .cache/results
 two := -n 2 --dist loadfile # by file: nbval needs a notebook's cells in one kernel, in order
 built := book/_build
 html := $(built)/html
+restricted := $(built)/restricted
 # A page with a warning is not read again, and so would pass, unless what was read is forgotten.
 build := { rm -rf $(html)/_modules; .venv/bin/jupyter-book build $(built)/stage --path-output book -W -n --keep-going --quiet \
 	|| { rm -rf $(built)/.doctrees; echo "evalkit: the book was not built; see above" >&2; exit 1; }; }
@@ -36,11 +37,18 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "  options: PYTHON=python3.12 (which Python makes .venv), INSTALLER=pip (instead of uv), PORT=8000 (serve)"
 
-book: .venv ## execute the notebooks and build the book: book/_build/html/index.html
+ifdef DATA
+book: .venv
+	@$(py) tools/notebooks.py restricted "$(DATA)"
+	@.venv/bin/jupyter-book build $(restricted)/stage --path-output $(restricted) -W -n --keep-going --quiet
+	@echo "The book with your tables: file://$(CURDIR)/$(restricted)/_build/html/index.html"
+else
+book: .venv ## execute the notebooks and build the book; DATA=folder runs the county study on other tables
 	@$(py) tools/notebooks.py stage
 	@if [ -f $(html)/index.html ] && cmp -s $(built)/.inputs $(built)/.done; then echo "evalkit: nothing has changed"; \
 	else rm -f $(built)/.done && $(build) && $(py) -m pytest -q tests/test_html.py && cp $(built)/.inputs $(built)/.done; fi
 	@echo "The book: file://$(CURDIR)/$(html)/index.html"
+endif
 
 test: .venv lint ## every check: style, types, floors, unit tests, laws, doctests, notebooks
 	$(py) -m pytest -q $(two) --doctest-modules src tests

@@ -35,6 +35,7 @@ _DOORS = {
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
+    "county_study": "evalkit.data.county.study",
     "floor_dose": "evalkit.did.dose",
     "infer": "evalkit.inference.infer",
     "jackknife": "evalkit.inference.resample",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from evalkit.data import sources as sources
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
+    from evalkit.data.county.study import county_study as county_study
     from evalkit.data.summaries import Summaries as Summaries
     from evalkit.data.summaries import summaries as summaries
     from evalkit.did.dose import floor_dose as floor_dose

@@ -202,3 +202,19 @@ PUBLISHED = Contract(
         "note": _text("remarks", "备注", required=False),
     },
 )
+
+MAGNITUDES = Contract(
+    table="magnitudes",
+    label="Published sizes, gaps and spreads of compulsory schooling, as ranges",
+    zh="已发表的量级",
+    key=["id"],
+    columns={
+        "id": _text("row", "编号", pattern=r"[a-z_]+"),
+        "quantity": _text("what it is", "指标"),
+        "low": Column("number", "lower end, in the unit of the row", "下限"),
+        "high": Column("number", "upper end", "上限"),
+        "unit": _text("unit", "单位", options=("pupils", "share", "ratio", "SD")),
+        "source": _text("where it was seen", "出处"),
+        "status": _text("how it is known", "核对情况", options=("found", "memory")),
+    },
+)
