@@ -31,11 +31,12 @@ lock := $(py) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-header --no-annotate $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check notebooks data lab serve check-web lock clean .venv
+.PHONY: help book test check notebooks data simulate lab serve check-web lock clean .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "  options: PYTHON=python3.12 (which Python makes .venv), INSTALLER=pip (instead of uv), PORT=8000 (serve)"
+	@echo "           ONLY=\"did reversals\" (which cells), DRAWS=100 (fewer), SAVE=1 (store) (simulate)"
 
 ifdef DATA
 book: .venv
@@ -71,8 +72,12 @@ lint: .venv
 notebooks: .venv ## re-execute the notebooks and save outputs and results/, to be committed
 	$(py) tools/notebooks.py save
 
-data: .venv ## simulate the committed study anew and compare every byte (SAVE=--save replaces it)
-	$(py) tools/data.py $(SAVE)
+data: .venv ## simulate the committed study anew and compare every byte (SAVE=1 replaces it)
+	$(py) tools/data.py $(if $(SAVE),--save)
+
+simulate: .venv ## run the simulations again and hold them against the stored tables (hours)
+	nice -n 10 $(py) -m simulations $(if $(ONLY),--only "$(ONLY)") $(if $(DRAWS),--draws $(DRAWS)) \
+		$(if $(SAVE),--save)
 
 lab: .venv ## open the notebooks in JupyterLab
 	$(py) -m jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

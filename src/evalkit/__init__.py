@@ -21,6 +21,7 @@ _ROOMS = {
     "gaps": "evalkit.gaps",
     "simulate": "evalkit.data.simulate",
     "sources": "evalkit.data.sources",
+    "standards": "evalkit.data.standards",
     "tables": "evalkit.show.tables",
 }
 _DOORS = {
@@ -29,23 +30,40 @@ _DOORS = {
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
     "Summaries": "evalkit.data.summaries",
+    "Window": "evalkit.core.adoption",
+    "adoption_bounds": "evalkit.inference.adoption_bounds",
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
+    "band_counts": "evalkit.data.counts",
     "bootstrap": "evalkit.inference.resample",
+    "certify": "evalkit.inference.certify",
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
     "county_study": "evalkit.data.county.study",
+    "compliance": "evalkit.gaps.compliance",
+    "conley": "evalkit.inference.conley",
+    "conley_taber": "evalkit.inference.controls",
+    "ferman_pinto": "evalkit.inference.controls",
+    "driscoll_kraay": "evalkit.inference.dependence",
+    "few_treated": "evalkit.inference.few_treated",
     "floor_dose": "evalkit.did.dose",
     "infer": "evalkit.inference.infer",
+    "influence": "evalkit.inference.influence",
     "jackknife": "evalkit.inference.resample",
     "load": "evalkit.data.contract",
+    "measured_size": "evalkit.inference.size",
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
+    "monitor": "evalkit.inference.monitor",
     "negative_weights": "evalkit.inference.negative_weights",
+    "randomisation": "evalkit.inference.randomisation",
+    "pass_probability": "evalkit.inference.passing",
     "stack": "evalkit.core.estimate",
     "summaries": "evalkit.data.summaries",
-    "wald": "evalkit.inference.infer",
+    "two_way_clusters": "evalkit.inference.dependence",
+    "wald": "evalkit.inference.wald",
+    "wild_bootstrap": "evalkit.inference.wild",
 }
 
 _NEEDS_SHOW = ("chapter", "claim", "figures", "tables")
@@ -55,29 +73,47 @@ __all__ = [*sorted({*_ROOMS, *_DOORS})]
 if TYPE_CHECKING:
     from evalkit import did as did
     from evalkit import gaps as gaps
+    from evalkit.core.adoption import Window as Window
     from evalkit.core.estimate import Estimate as Estimate
     from evalkit.core.estimate import stack as stack
     from evalkit.core.panel import Panel as Panel
     from evalkit.data import contracts as contracts
     from evalkit.data import simulate as simulate
     from evalkit.data import sources as sources
+    from evalkit.data import standards as standards
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
+    from evalkit.data.counts import band_counts as band_counts
     from evalkit.data.county.study import county_study as county_study
     from evalkit.data.summaries import Summaries as Summaries
     from evalkit.data.summaries import summaries as summaries
     from evalkit.did.dose import floor_dose as floor_dose
+    from evalkit.gaps.compliance import compliance as compliance
+    from evalkit.inference.adoption_bounds import adoption_bounds as adoption_bounds
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
+    from evalkit.inference.certify import certify as certify
     from evalkit.inference.compare import compare as compare
+    from evalkit.inference.conley import conley as conley
+    from evalkit.inference.controls import conley_taber as conley_taber
+    from evalkit.inference.controls import ferman_pinto as ferman_pinto
+    from evalkit.inference.dependence import driscoll_kraay as driscoll_kraay
+    from evalkit.inference.dependence import two_way_clusters as two_way_clusters
+    from evalkit.inference.few_treated import few_treated as few_treated
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
-    from evalkit.inference.infer import wald as wald
+    from evalkit.inference.influence import influence as influence
+    from evalkit.inference.monitor import monitor as monitor
     from evalkit.inference.negative_weights import negative_weights as negative_weights
+    from evalkit.inference.passing import pass_probability as pass_probability
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
+    from evalkit.inference.randomisation import randomisation as randomisation
     from evalkit.inference.resample import bootstrap as bootstrap
     from evalkit.inference.resample import jackknife as jackknife
+    from evalkit.inference.size import measured_size as measured_size
+    from evalkit.inference.wald import wald as wald
+    from evalkit.inference.wild import wild_bootstrap as wild_bootstrap
     from evalkit.show import figures as figures
     from evalkit.show import tables as tables
     from evalkit.show.claims import claim as claim

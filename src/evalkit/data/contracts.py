@@ -203,6 +203,123 @@ PUBLISHED = Contract(
     },
 )
 
+REFERENCE = Contract(
+    table="reference",
+    label="Numbers that estimators are held against, one a row",
+    zh="参照数值",
+    key=["case", "coordinate", "statistic"],
+    columns={
+        "block": _text("group of estimators", "类别"),
+        "case": _text("estimator and its options", "情形"),
+        "coordinate": _text("which of its numbers", "坐标"),
+        "statistic": _text("estimate, error or other", "统计量"),
+        "printed": _text("the number as printed there", "数值", pattern=r"^-?\d*\.?\d+$"),
+        "source": _text("package and version", "来源"),
+        "status": _text(
+            "how it is known",
+            "核对情况",
+            options=("run", "run here", "printed", "not comparable", "not offered"),
+        ),
+        "tolerance": Column(
+            "number",
+            "largest gap, where it is not half a unit of the last digit",
+            "容差",
+            low=0,
+            required=False,
+        ),
+        "note": _text("remarks; why this tolerance", "备注", required=False),
+    },
+)
+
+PEERS = Contract(
+    table="peers",
+    label="What other packages answer, one number a row",
+    zh="同类软件结果",
+    key=["peer", "case", "coordinate", "statistic"],
+    columns={
+        "peer": _text("package", "软件"),
+        "version": _text("version", "版本"),
+        "case": _text("estimator and its options, or the trap", "情形"),
+        "coordinate": _text("which of its numbers", "坐标"),
+        "statistic": _text("estimate, error or other", "统计量"),
+        "value": Column("number", "its answer", "数值", required=False),
+        "said": _text("its message: warned, refused or failed", "提示", required=False),
+    },
+)
+
+
+def _score(label: str, zh: str, low: float | None = 0.0, high: float | None = None) -> Column:
+    return Column("number", label, zh, required=False, low=low, high=high)
+
+
+SIMULATION = Contract(
+    table="simulation",
+    label="How methods did where the truth is known (data/simulations)",
+    zh="模拟结果",
+    key=["design", "n", "estimator", "inference", "target", "truth"],
+    strict=False,  # studies add columns that describe their designs
+    columns={
+        "design": _text("how the data were drawn", "数据生成方式"),
+        "n": Column("integer", "number of units", "单位数", low=1),
+        "estimator": _text("estimator", "估计方法"),
+        "inference": _text("how intervals and tests were made", "推断方法"),
+        "target": _text("what is to be estimated", "目标量"),
+        "truth": _text("sense of the truth", "真值口径"),
+        "stated": Column("boolean", "the intervals claim to cover this truth", "是否声称覆盖"),
+        "draws": Column("integer", "draws", "模拟次数", low=1),
+        "failed": Column("integer", "draws without an estimate", "失败次数", low=0),
+        "withheld": Column("integer", "draws without an interval", "无区间次数", low=0),
+        "warned": _score("share of estimates with a warning", "警告比例", high=1.0),
+        "true": _score("true value", "真值", low=None),
+        "bias": _score("mean of estimate minus truth", "偏误", low=None),
+        "bias_mc": _score("its Monte Carlo error", "偏误的模拟误差"),
+        "sd": _score("SD of estimate minus truth", "标准差"),
+        "rmse": _score("root mean squared error", "均方根误差"),
+        "se": _score("mean standard error", "平均标准误"),
+        "coverage": _score("coverage of 95% intervals", "覆盖率", high=1.0),
+        "coverage_mc": _score("its Monte Carlo error", "覆盖率的模拟误差"),
+        "size": _score("rejection of a true null at 5%", "检验水平", high=1.0),
+        "size_mc": _score("its Monte Carlo error", "检验水平的模拟误差"),
+        "seconds": _score("processor seconds of one estimate", "运行秒数"),
+        "reason": _text("commonest reason for failing", "失败原因", required=False),
+        "provenance": _text("evidence tier", "证据等级", options=("synthetic", "real")),
+    },
+)
+
+BALANCE_NOTE = Contract(
+    table="balance_note",
+    label="Worked example of the coefficient of variation between schools",
+    zh="校际差异系数计算示例",
+    key=["school"],
+    columns={
+        "school": Column("integer", "school", "学校", low=1),
+        "pupils": Column("integer", "pupils", "在校生数", "pupils", low=1),
+        "books": Column("integer", "books", "图书册数", "books", low=0),
+        "status": _text("how it is known", "核对情况", options=("quoted", "memory")),
+        "source": _text("where it was seen", "出处"),
+    },
+)
+
+BALANCE_HEFEI = Contract(
+    table="balance_hefei",
+    label="Coefficients of two districts of Hefei, and their composites, as published",
+    zh="合肥两区差异系数",
+    key=["district", "stage"],
+    columns={
+        "district": _text("district", "区"),
+        "stage": _text("stage", "学段", options=("primary", "junior")),
+        **{
+            f"cv_{i}": Column(
+                "number", f"coefficient {i}, in the table's order", f"差异系数{i}", low=0
+            )
+            for i in range(1, 9)
+        },
+        "composite": Column("number", "composite as published", "综合差异系数", low=0),
+        "status": _text("how it is known", "核对情况", options=("quoted", "memory")),
+        "source": _text("where it was seen", "出处"),
+    },
+)
+
 MAGNITUDES = Contract(
     table="magnitudes",
     label="Published sizes, gaps and spreads of compulsory schooling, as ranges",

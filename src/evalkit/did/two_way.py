@@ -6,15 +6,18 @@ Not for effects that differ by cohort under staggered adoption: two-way weights 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from evalkit.core.adoption import Starts
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 from evalkit.engines.change import Change
 
@@ -59,13 +62,18 @@ def two_by_two(panel: Panel) -> Estimate:
     >>> ek.did.two_by_two(panel).theta
     array([1.])
     """
-    cohorts = require_contrast(panel)
-    if len(cohorts) > 1:
+    require_contrast(panel)
+    starts = Starts.of(panel)
+    if len(starts.start) > 2:
+        labels = map(starts.label, range(len(starts.start) - 1))
         raise IdentificationError(
-            f"units adopt in {some(cohorts)}: a two-by-two has one adoption date. Keep one cohort "
+            f"units adopt in {some(labels)}: a two-by-two has one adoption date. Keep one cohort "
             "with the never-treated, or use an estimator for staggered adoption."
         )
-    change = Change.of(panel, panel.clock[panel.time] >= cohorts[0])
+    # Periods inside a window are left out on both sides, or their trends would not cancel.
+    change = Change.of(
+        panel, panel.clock[panel.time] >= starts.start[0], starts.known(0)[panel.time]
+    )
     delta, both = change.delta, change.both
     psi = np.zeros((panel.n_units, 1))
     means = []
@@ -78,20 +86,22 @@ def two_by_two(panel: Panel) -> Estimate:
         mean = w @ delta[mine]
         psi[mine, 0] = sign * w * (delta[mine] - mean)
         means.append(mean)
+    index = Index.flat("term", ["treated x post"])
     return Estimate(
         theta=np.array([means[0] - means[1]]),
         scores=Scores.dense(psi),
         units=panel.units,
         cluster=panel.cluster,
-        index=Index.flat("term", ["treated x post"]),
+        index=index,
         meta=Meta(
             "ATT",
             "two-by-two",
             panel.outcome,
-            int(both[panel.unit].sum()),
+            int(np.count_nonzero(change.row)),
             panel.provenance,
             (*panel.ledger, *change.notes),
         ),
+        sides=adopters(panel, index),
     )
 
 
@@ -146,16 +156,18 @@ def two_way(
     array([1.])
     """
     require_contrast(panel, never=False)
-    return fit_design(
+    index = Index.flat("term", ["treated x post"])
+    fitted = fit_design(
         panel,
         panel.treated[:, None],
-        Index.flat("term", ["treated x post"]),
+        index,
         estimand="ATT (two-way weights)",
         method="two-way fixed effects",
         absorb=absorb,
         covariates=covariates,
         by_time=by_time,
     )
+    return replace(fitted, sides=adopters(panel, index, pooled=True))
 
 
 def event_study(
@@ -208,7 +220,7 @@ def event_study(
     array([1., 2.])
     """
     require_contrast(panel)
-    event = panel.clock[panel.time] - panel.cohort[panel.unit]
+    event = panel.event
     observed = np.unique(event[np.isfinite(event)])
     if reference not in observed:
         raise IdentificationError(
@@ -216,16 +228,18 @@ def event_study(
             f"observed are {some(observed.astype(int), 20)}"
         )
     events = [int(e) if e == int(e) else float(e) for e in observed if e != reference]
-    return fit_design(
+    index = Index.flat("event", events)
+    fitted = fit_design(
         panel,
         np.stack([(event == e).astype(float) for e in events], axis=1),
-        Index.flat("event", events),
+        index,
         estimand="ATT by event time (two-way weights)",
         method="two-way event study",
         absorb=absorb,
         covariates=covariates,
         by_time=by_time,
     )
+    return replace(fitted, sides=adopters(panel, index, never=True, pooled=True))
 
 
 def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
@@ -239,6 +253,15 @@ def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
         raise IdentificationError(
             f"no unit is never treated (all {panel.n_units} adopt); this estimator compares with "
             "the never-treated. Use one that compares with the not-yet-treated."
+        )
+    early = panel.cohort if panel.earliest is None else panel.earliest
+    dated = np.isfinite(panel.cohort)
+    if (early[dated] <= panel.clock[0]).all():
+        what = "adopt" if panel.earliest is None else "adopt, or may adopt,"
+        raise IdentificationError(
+            f"all {int(dated.sum())} treated units {what} in the first period "
+            f"{panel.times[0]!s}: nothing is observed before their treatment. Add earlier periods, "
+            "or other units."
         )
     treated = panel.treated
     for value, group in ((1.0, "treated"), (0.0, "untreated")):

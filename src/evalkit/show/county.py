@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from evalkit.data.county.describe import adoption
 from evalkit.data.county.study import CountyStudy
 from evalkit.show import style
-from evalkit.show.figures import MARKERS, Drawing
+from evalkit.show.drawing import MARKERS, Drawing
 
 
 def calendar(study: CountyStudy, words: Mapping[str, str], *, title: str) -> Drawing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,6 @@ from evalkit.core.provenance import Provenance
 from evalkit.data.contract import load
 from evalkit.data.county import TABLES
 from evalkit.data.county.folder import Manifest, file_of, manifest
-from evalkit.data.sources import digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,11 @@ class CountyStudy:
     @property
     def digests(self) -> dict[str, str]:
         """sha256 of each table's file, for the register of a chapter."""
-        return {self.file(table).name: digest(self.file(table)) for table in self.tables}
+        out = {}
+        for table in self.tables:
+            with self.file(table).open("rb") as file:
+                out[Path(file.name).name] = hashlib.file_digest(file, "sha256").hexdigest()
+        return out
 
     def file(self, name: str) -> Path:
         """The file of a table."""
