@@ -25,18 +25,27 @@ class Codebook(SphinxDirective):
         self.state.document.note_implicit_target(section, section)
         key = " + ".join(contract.key)
         optional = " May be absent." if table in OPTIONAL else ""
-        section += nodes.paragraph("", f"{contract.label}. Key: ", nodes.literal(key, key), ".")
-        section[-1] += nodes.Text(optional)
-        frame = contract.codebook().drop(columns=["table", "key"])
+        section += nodes.paragraph(
+            "", f"{contract.label}. Key: ", tables.code(key), nodes.Text(f".{optional}")
+        )
         rows = [
-            [tables.code(row.pop("column")), *map(str, row.values())]
-            for row in frame.to_dict("records")
+            [
+                tables.code(row["column"]),
+                f"{row['holds']} {row['中文']}",
+                " ".join(filter(None, (row["kind"], row["unit"] and f"({row['unit']})"))),
+                "; ".join(
+                    filter(None, (row["allowed"], row["refers to"] and f"in {row['refers to']}"))
+                ),
+                row["may be empty"],
+            ]
+            for row in contract.codebook().to_dict("records")
         ]
-        section += tables.build(["column", *frame.columns[1:]], rows, ["codebook"])
+        section += tables.build(
+            ["column", "holds", "kind (unit)", "allowed", "may be empty"], rows, ["codebook"]
+        )
         for rule in contract.rules:
-            columns = " + ".join(rule.columns)
-            section += nodes.paragraph("", "", nodes.literal(columns, columns))
-            section[-1] += nodes.Text(f": {rule.says}.")
+            columns = tables.code(" + ".join(rule.columns))
+            section += nodes.paragraph("", "", columns, nodes.Text(f": {rule.says}."))
         return [section]
 
 

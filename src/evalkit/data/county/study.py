@@ -41,7 +41,7 @@ class CountyStudy:
 
     @property
     def simulated(self) -> bool:
-        """True if the truth is known: it stands beside the data."""
+        """True if the truth is known, and stands beside the data."""
         return self.provenance == "synthetic"
 
     @property
