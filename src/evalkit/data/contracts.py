@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from evalkit.data.contract import Column, Contract
+from evalkit.data.county import TABLES
+
+COUNTY = TABLES  # the eleven tables of the county study, by name
 
 MICHIGAN_DISTRICTS = Contract(
     table="michigan_districts",

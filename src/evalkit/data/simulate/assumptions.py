@@ -34,7 +34,8 @@ class Assumptions:
     pupils_primary, pupils_junior : tuple of float
         Mean pupils of a school: urban, town, village (report on rural education, 2016).
     share_primary, share_junior : tuple of float
-        Share of pupils: urban, town, village (same report).
+        Share of pupils: urban, town, village (same report; its junior shares sum to 0.99, and the
+        rest is given to the towns).
     size_spread : float
         Coefficient of variation of school size within a stratum (ours).
     junior_schools : float
@@ -49,8 +50,9 @@ class Assumptions:
         Schools' value-added, its correlation from year to year, and the share of its variance that
         the subjects have in common (ours; published stabilities run from near 0 to 0.6).
     persistence, reliability : float
-        Of the prior score, in the score; their product, squared in the first, is the share of
-        variance that the prior score explains (0.78 in one published region).
+        Of the prior score: its part in the score, and that of its own variance which is no error.
+        Persistence squared times reliability is the share of variance that the prior score
+        explains (0.78 in one published region).
     class_sd : float
         Classes within a school and year (ours).
     noise : float
