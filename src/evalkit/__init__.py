@@ -18,6 +18,7 @@ _ROOMS = {
     "did": "evalkit.did",
     "figures": "evalkit.show.figures",
     "gaps": "evalkit.gaps",
+    "sensitivity": "evalkit.inference.sensitivity",
     "sources": "evalkit.data.sources",
     "tables": "evalkit.show.tables",
 }
@@ -46,6 +47,7 @@ _DOORS = {
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
     "negative_weights": "evalkit.inference.negative_weights",
+    "pretrends": "evalkit.inference.pretrends",
     "randomisation": "evalkit.inference.randomisation",
     "stack": "evalkit.core.estimate",
     "two_way_clusters": "evalkit.inference.dependence",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
     from evalkit.did.dose import floor_dose as floor_dose
+    from evalkit.inference import sensitivity as sensitivity
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
     from evalkit.inference.compare import compare as compare
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
     from evalkit.inference.negative_weights import negative_weights as negative_weights
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
+    from evalkit.inference.pretrends import pretrends as pretrends
     from evalkit.inference.randomisation import randomisation as randomisation
     from evalkit.inference.resample import bootstrap as bootstrap
     from evalkit.inference.resample import jackknife as jackknife

@@ -31,7 +31,7 @@ def sup_t(covariance: Matrix, level: float, dof: float = np.inf) -> float:
     if not used.any():
         raise IdentificationError("every standard error is zero; a band has no meaning")
     root = _cholesky(covariance[np.ix_(used, used)] / np.outer(scale[used], scale[used]))
-    points = _lattice(root.shape[1] + 1)
+    points = lattice(root.shape[1] + 1)
 
     def quantile(p: float) -> float:
         return float(ndtri(p) if np.isinf(dof) else stdtrit(dof, p))
@@ -87,7 +87,7 @@ def _cholesky(correlation: Matrix) -> Matrix:
     return root[:, : len(pivots)]
 
 
-def _lattice(dimensions: int) -> Matrix:
+def lattice(dimensions: int) -> Matrix:
     """Korobov's lattice, folded (the tent map) so that smooth integrands converge faster."""
     generator = np.array([pow(KOROBOV, j, POINTS) for j in range(dimensions)])
     uniform = (np.arange(POINTS)[:, None] * generator % POINTS + 0.5) / POINTS

@@ -75,8 +75,8 @@ def randomisation(
     Returns
     -------
     Tested
-        Intervals are NaN if none was asked for, for placebo coordinates, for estimators that are not linear in the
-        outcome, and for doses.
+        Intervals are NaN if none was asked for, for placebo coordinates, for estimators that are
+        not linear in the outcome, and for doses.
 
     Raises
     ------
