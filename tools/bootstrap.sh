@@ -23,7 +23,12 @@ find_python() { # prints the first usable interpreter; otherwise says in one lin
     stop "Python 3.11, 3.12 or 3.13 is missing (${seen:- no python3 on the path}); install one, or name it: make PYTHON=/path/to/python3"
 }
 
-if [ "$(cat .venv/.stamp 2>/dev/null)" != "$locks" ] || ! "$python" -c '' 2>/dev/null; then
+version() { "$1" -c 'import sys; print(sys.version)' 2>/dev/null; }
+
+other=""
+[ -z "${PYTHON:-}" ] || [ "$(version "$PYTHON")" = "$(version "$python")" ] || other=yes
+
+if [ -n "$other" ] || [ "$(cat .venv/.stamp 2>/dev/null)" != "$locks" ] || ! version "$python" >/dev/null; then
     base=$(find_python)
     echo "evalkit: making .venv with $("$base" --version) (once; 10 seconds to 3 minutes, 0.9 GB)"
     "$base" -m venv --clear .venv

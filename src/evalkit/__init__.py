@@ -9,6 +9,7 @@ Importing evalkit loads none of its rooms: each opens when it is first used.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -27,9 +28,12 @@ _DOORS = {
     "Estimate": "evalkit.core.estimate",
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
+    "Window": "evalkit.core.adoption",
+    "adoption_bounds": "evalkit.inference.adoption_bounds",
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
     "bootstrap": "evalkit.inference.resample",
+    "certify": "evalkit.inference.certify",
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
@@ -55,11 +59,14 @@ _DOORS = {
     "wild_bootstrap": "evalkit.inference.wild",
 }
 
+_NEEDS_SHOW = ("chapter", "claim", "figures", "tables")
+
 __all__ = [*sorted({*_ROOMS, *_DOORS})]
 
 if TYPE_CHECKING:
     from evalkit import did as did
     from evalkit import gaps as gaps
+    from evalkit.core.adoption import Window as Window
     from evalkit.core.estimate import Estimate as Estimate
     from evalkit.core.estimate import stack as stack
     from evalkit.core.panel import Panel as Panel
@@ -69,8 +76,10 @@ if TYPE_CHECKING:
     from evalkit.data.contract import load as load
     from evalkit.did.dose import floor_dose as floor_dose
     from evalkit.inference import sensitivity as sensitivity
+    from evalkit.inference.adoption_bounds import adoption_bounds as adoption_bounds
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
+    from evalkit.inference.certify import certify as certify
     from evalkit.inference.compare import compare as compare
     from evalkit.inference.conley import conley as conley
     from evalkit.inference.controls import conley_taber as conley_taber
@@ -98,6 +107,13 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NEEDS_SHOW:
+        absent = [need for need in ("matplotlib", "seaborn", "great_tables") if not find_spec(need)]
+        if absent:
+            raise ImportError(
+                f"evalkit.{name} needs {', '.join(absent)}, which the light installation leaves "
+                "out; install evalkit[show]"
+            )
     if name in _ROOMS:
         value = import_module(_ROOMS[name])
     elif name in _DOORS:

@@ -183,6 +183,50 @@ PUBLISHED = Contract(
     },
 )
 
+REFERENCE = Contract(
+    table="reference",
+    label="Numbers that estimators are held against, one a row",
+    zh="参照数值",
+    key=["case", "coordinate", "statistic"],
+    columns={
+        "block": _text("group of estimators", "类别"),
+        "case": _text("estimator and its options", "情形"),
+        "coordinate": _text("which of its numbers", "坐标"),
+        "statistic": _text("estimate, error or other", "统计量"),
+        "printed": _text("the number as printed there", "数值", pattern=r"^-?\d*\.?\d+$"),
+        "source": _text("package and version", "来源"),
+        "status": _text(
+            "how it is known",
+            "核对情况",
+            options=("run", "run here", "printed", "not comparable", "not offered"),
+        ),
+        "tolerance": Column(
+            "number",
+            "largest gap, where it is not half a unit of the last digit",
+            "容差",
+            low=0,
+            required=False,
+        ),
+        "note": _text("remarks; why this tolerance", "备注", required=False),
+    },
+)
+
+PEERS = Contract(
+    table="peers",
+    label="What other packages answer, one number a row",
+    zh="同类软件结果",
+    key=["peer", "case", "coordinate", "statistic"],
+    columns={
+        "peer": _text("package", "软件"),
+        "version": _text("version", "版本"),
+        "case": _text("estimator and its options, or the trap", "情形"),
+        "coordinate": _text("which of its numbers", "坐标"),
+        "statistic": _text("estimate, error or other", "统计量"),
+        "value": Column("number", "its answer", "数值", required=False),
+        "said": _text("its message: warned, refused or failed", "提示", required=False),
+    },
+)
+
 
 def _score(label: str, zh: str, low: float | None = 0.0, high: float | None = None) -> Column:
     return Column("number", label, zh, required=False, low=low, high=high)

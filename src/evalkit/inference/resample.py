@@ -311,6 +311,8 @@ def take_units(panel: Panel, units: Codes, cluster: Codes) -> Panel:
         time=panel.time[rows],
         units=np.arange(len(units)),
         cohort=panel.cohort[units],
+        earliest=None if panel.earliest is None else panel.earliest[units],
+        whole=None,
         weight=panel.weight[rows],
         cluster=cluster,
         x=panel.x[rows],
