@@ -25,6 +25,7 @@ _ROOMS = {
 }
 _DOORS = {
     "Contract": "evalkit.data.contract",
+    "Declaration": "evalkit.inference.declaration",
     "Estimate": "evalkit.core.estimate",
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
@@ -50,7 +51,10 @@ _DOORS = {
     "measured_size": "evalkit.inference.size",
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
+    "multiverse": "evalkit.inference.multiverse",
     "negative_weights": "evalkit.inference.negative_weights",
+    "permuted": "evalkit.inference.multiverse",
+    "power_curve": "evalkit.inference.power_curve",
     "pretrends": "evalkit.inference.pretrends",
     "randomisation": "evalkit.inference.randomisation",
     "stack": "evalkit.core.estimate",
@@ -84,15 +88,19 @@ if TYPE_CHECKING:
     from evalkit.inference.conley import conley as conley
     from evalkit.inference.controls import conley_taber as conley_taber
     from evalkit.inference.controls import ferman_pinto as ferman_pinto
+    from evalkit.inference.declaration import Declaration as Declaration
     from evalkit.inference.dependence import driscoll_kraay as driscoll_kraay
     from evalkit.inference.dependence import two_way_clusters as two_way_clusters
     from evalkit.inference.few_treated import few_treated as few_treated
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.influence import influence as influence
+    from evalkit.inference.multiverse import multiverse as multiverse
+    from evalkit.inference.multiverse import permuted as permuted
     from evalkit.inference.negative_weights import negative_weights as negative_weights
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
+    from evalkit.inference.power_curve import power_curve as power_curve
     from evalkit.inference.pretrends import pretrends as pretrends
     from evalkit.inference.randomisation import randomisation as randomisation
     from evalkit.inference.resample import bootstrap as bootstrap
