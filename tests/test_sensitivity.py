@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +16,10 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.inference.honest import Study, folded, frontier, pieces
-from mpdta import ABSENT
 
 TABLE = pd.read_csv(Path(__file__).parent / "goldens" / "sensitivity.csv")
-# The peer walks a grid of variances to the shortest interval: ours may be shorter, by little.
-WALK = 2e-3
+# The peer walks a grid of variances to the shortest interval; ours may be shorter, by little.
+WALK = 1e-5
 
 
 def made(p, q, curve):
@@ -45,15 +43,11 @@ def event(beta, sigma, p, keys=None):
 
 def medicaid():
     """The example of the HonestDiD README, by our own event study."""
-    spec = find_spec("moderndid")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip(ABSENT)
-    folder = Path(spec.submodule_search_locations[0])
-    rows = pd.read_pickle(folder / "core" / "datasets" / "ehec_data.pkl.gz")
-    rows = rows[(rows["year"] < 2016) & ((rows["yexp2"] != 2015) | rows["yexp2"].isna())]
-    rows["start"] = rows["yexp2"].where(rows["yexp2"] == 2014)
+    rows = ek.sources.medicaid()
+    rows = rows[(rows["year"] < 2016) & (rows["adopted"] != 2015)]
+    rows = rows.assign(adopted=rows["adopted"].where(rows["adopted"] == 2014))
     panel = ek.Panel.from_frame(
-        rows, outcome="dins", unit="stfips", time="year", cohort="start", provenance="real"
+        rows, outcome="insured", unit="state", time="year", cohort="adopted", provenance="real"
     )
     return ek.did.event_study(panel)
 
@@ -190,6 +184,7 @@ def test_the_conditional_test_is_that_of_the_linear_programs(case, m):
     assert compared > 20
 
 
+@pytest.mark.slow
 def test_the_least_favourable_critical_value_is_the_quantile_of_the_program():
     beta, sigma, p, share = STUDIES["made 3 and 4"]
     found = pieces(Study(beta[:p], beta[p:], sigma, share), 0.5, 0.05)
