@@ -51,6 +51,7 @@ _DOORS = {
     "measured_size": "evalkit.inference.size",
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
+    "placebo_dates": "evalkit.inference.placebo_dates",
     "multiverse": "evalkit.inference.multiverse",
     "negative_weights": "evalkit.inference.negative_weights",
     "permuted": "evalkit.inference.multiverse",
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from evalkit.inference.multiverse import permuted as permuted
     from evalkit.inference.negative_weights import negative_weights as negative_weights
     from evalkit.inference.placebo import placebo as placebo
+    from evalkit.inference.placebo_dates import placebo_dates as placebo_dates
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.inference.power_curve import power_curve as power_curve
     from evalkit.inference.pretrends import pretrends as pretrends

@@ -98,7 +98,7 @@ class Multiverse:
         return pd.DataFrame(list(self.declared)).assign(**columns)
 
     def shares(self) -> pd.DataFrame:
-        """How the curve depends on each choice: median t and share significant, by label."""
+        """How the curve depends on each open choice: median t and share significant, by label."""
         import pandas as pd
 
         table = self.table.assign(t=self.estimate / self.std_error)
@@ -108,7 +108,7 @@ class Multiverse:
             .agg(specifications=("t", "count"), median_t=("t", "median"),
                  significant=("significant", "mean"))
             .rename_axis("label").reset_index().assign(choice=name)
-            for name in self.declared.choices
+            for name, labels in self.declared.choices.items() if len(labels) > 1
         ]  # fmt: skip
         return pd.concat(parts, ignore_index=True)
 

@@ -39,23 +39,29 @@ class Sensitivity:
     ----------
     m, conf_low, conf_high : Vector (k,)
         Bounds, and the interval under each.
-    breakdown : float
-        Smallest ``m`` whose interval holds zero: 0 if none excludes it, inf if all do.
     original : Inference
         The effect as it stands if parallel trends hold.
     restriction, method : str
+    holds_zero : callable
+        Whether the interval under a bound holds zero.
     """
 
     m: Vector
     conf_low: Vector
     conf_high: Vector
-    breakdown: float
     original: Inference
     restriction: str
     method: str
     level: float
     meta: Meta
+    holds_zero: Callable[[float], bool]
     caution: str = ""
+
+    @property
+    def breakdown(self) -> float:
+        """Smallest ``m`` whose interval holds zero: 0 if none excludes it, inf if all do; NaN if
+        intervals are withheld. Solved for when asked."""
+        return float(np.nan) if np.isnan(self.conf_low).any() else first_kept(self.holds_zero)
 
     @property
     def provenance(self) -> Provenance:
@@ -292,12 +298,12 @@ class _Asked:
             m=frozen(self.m),
             conf_low=frozen(low),
             conf_high=frozen(high),
-            breakdown=np.nan if self.withheld else first_kept(keeps),
             original=self.original,
             restriction=restriction,
             method=method,
             level=self.level,
             meta=self.original.meta,
+            holds_zero=keeps,
             caution=self.caution,
         )
 

@@ -45,9 +45,10 @@ def bounds(
         axes.vlines(one.m + shift, one.conf_low, one.conf_high, color=colour, lw=2.4)
         middle = np.full(len(one.m), one.original.estimate[0])
         axes.plot(one.m + shift, middle, marker, color=colour, ms=5, label=name)
-        if 0 < one.breakdown <= points[-1]:
-            axes.plot(one.breakdown + shift, 0, "x", color=colour, ms=9, mew=2)
-        frames.append(one.table.assign(series=name, breakdown=one.breakdown))
+        breakdown = one.breakdown
+        if 0 < breakdown <= points[-1]:
+            axes.plot(breakdown + shift, 0, "x", color=colour, ms=9, mew=2)
+        frames.append(one.table.assign(series=name, breakdown=breakdown))
     axes.set_xticks(points)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
@@ -67,7 +68,7 @@ def specification_curve(many: Multiverse, *, title: str, ylabel: str) -> Drawing
     """
     import matplotlib.pyplot as plt
 
-    names = list(many.declared.choices)
+    names = [name for name, labels in many.declared.choices.items() if len(labels) > 1]
     table = many.table.sort_values("estimate", kind="stable").dropna(subset="estimate")
     rows = [(name, label) for name in names for label in many.declared.choices[name]]
     height = 2.6 + 0.19 * (len(rows) + len(names))
