@@ -18,8 +18,9 @@ def closed():
 
 def panel():
     rng = np.random.default_rng(1)
+    late = np.repeat([1.0, 0.0], 180) * np.tile([0, 0, 0, 1, 1, 1], 60)
     frame = {"town": np.repeat(np.arange(60), 6), "year": np.tile(np.arange(6), 60),
-             "score": rng.normal(size=360) + np.repeat([1.0, 0.0], 180) * np.tile([0, 0, 0, 1, 1, 1], 60),
+             "score": rng.normal(size=360) + late,
              "start": np.repeat([3.0, np.nan], 180)}  # fmt: skip
     return ek.Panel.from_frame(frame, outcome="score", unit="town", time="year", cohort="start",
                                provenance="synthetic")  # fmt: skip

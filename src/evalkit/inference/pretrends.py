@@ -19,7 +19,7 @@ from evalkit.core.origin import Meta
 from evalkit.core.provenance import Provenance
 from evalkit.inference.band import lattice
 from evalkit.inference.covariance import Vcov
-from evalkit.inference.sensitivity import in_order, known
+from evalkit.inference.ordered import in_order, known
 
 if TYPE_CHECKING:
     import pandas as pd
