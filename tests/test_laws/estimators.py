@@ -121,6 +121,18 @@ def urban(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     return (group.labels[group.codes] == "urban").astype(float), np.ones(len(estimate))
 
 
+def in_units_of_two(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to the high group moves a gap in units of two by c / 2."""
+    direction, shift = urban(panel, estimate)
+    return direction, shift / 2
+
+
+def not_between(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to the high group of every school moves the gap within, and not that between."""
+    shift = [float(part != "between") for *_, part in estimate.index.keys]
+    return urban(panel, estimate)[0], np.array(shift)
+
+
 def everybody(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     """c added to everybody moves every mean by c."""
     return np.ones(len(panel.y)), np.ones(len(estimate))
@@ -151,6 +163,31 @@ def _curve(panel: Panel) -> Estimate:
     return ek.did.dose_curve(replace(panel, dose=dose), start=START, at=[0.3, 0.5], degree=1)
 
 
+def _banded(panel: Panel) -> Panel:
+    """The quarter of all rows that a row is in, as its outcome."""
+    return panel.with_outcome(np.searchsorted(np.quantile(panel.y, [0.25, 0.5, 0.75]), panel.y))
+
+
+def _apart(panel: Panel) -> Panel:
+    """Counties whose outcomes differ: near equality between them nothing is of first order."""
+    return panel.with_outcome(panel.y * (1 + 0.2 * panel.category("county").codes))
+
+
+def _entropy(panel: Panel, metric: str) -> Estimate:
+    return ek.gaps.inequality(_apart(panel), metric=metric, within="county", by=[])
+
+
+def _stocked(panel: Panel) -> Panel:
+    """Schools whose books and rooms follow the outcome."""
+    stock = np.stack([panel.y, panel.y**2], axis=1)
+    return replace(panel, x=stock, names=("books", "rooms"))
+
+
+STOCK = ek.standards.Standard(
+    "law", "", "", tuple(ek.standards.Indicator(n, n, n, n) for n in ("books", "rooms")),
+    {"primary": 0.5}, True, "made up",
+)  # fmt: skip
+SIDES = {"between": "group", "high": "urban", "low": "rural"}
 DATED = (*ALL, "windows")
 STEADY = tuple(name for name in DATED if name != "weighted")  # one weight per unit
 COHORTS = (*PLAIN, "staggered", "windows")
@@ -256,6 +293,52 @@ CASES = [
          design=False, degree=(1.0, 1.0, 0.0), block=exposed),
     Case("gap", lambda p: ek.gaps.gap(p, between="group", high="urban", low="rural"),
          absorbs=("time",), linear=False, design=False, block=urban),
+    Case("ratio of means", lambda p: ek.gaps.gap(p, metric="ratio", **SIDES), VARIANT, absorbs=(),
+         linear=False, design=False, degree=0.0),
+    Case("ratio of variances", lambda p: ek.gaps.gap(p, metric="log_variance_ratio", **SIDES),
+         VARIANT, absorbs=("time",), linear=False, design=False, degree=0.0, copies=False),
+    Case("standardised gap", lambda p: ek.gaps.standardised_gap(p, **SIDES), absorbs=("time",),
+         linear=False, design=False, degree=0.0, copies=False),
+    Case("standardised gap, everybody's spread",
+         lambda p: ek.gaps.standardised_gap(p, scale="total", small_sample=True, **SIDES), VARIANT,
+         absorbs=("time",), linear=False, design=False, degree=0.0, copies=False),
+    Case("standardised gap, one group's spread",
+         lambda p: ek.gaps.standardised_gap(p, scale="low", **SIDES), VARIANT, absorbs=("time",),
+         linear=False, design=False, degree=0.0, copies=False, towns=240),
+    Case("standardised gap, known spread",
+         lambda p: ek.gaps.standardised_gap(p, scale=2.0, **SIDES), VARIANT, absorbs=("time",),
+         linear=False, design=False, block=in_units_of_two),
+    Case("quantile gap", lambda p: ek.gaps.quantile_gap(p, at=[0.25, 0.5], **SIDES), VARIANT,
+         absorbs=("time",), linear=False, design=False, block=urban, exact=False, copies=False),
+    Case("ordinal gap", lambda p: ek.gaps.ordinal_gap(p, **SIDES), absorbs=("time",), linear=False,
+         design=False, degree=0.0),
+    Case("probability to outscore",
+         lambda p: ek.gaps.ordinal_gap(p, metric="probability", **SIDES), VARIANT,
+         absorbs=("time",), linear=False, design=False, degree=0.0),
+    Case("gap of bands", lambda p: ek.gaps.band_gap(_banded(p), by=[], **SIDES), VARIANT,
+         absorbs=(), linear=False, design=False, degree=0.0, exact=False),
+    Case("ordered probit",
+         lambda p: ek.gaps.hetop(_banded(p), group="county", by=[]).estimate, VARIANT, absorbs=(),
+         linear=False, design=False, degree=0.0, exact=False),
+    Case("split of a gap", lambda p: ek.gaps.gap_split(p, within="county", by=[], **SIDES),
+         absorbs=(), linear=False, design=False, block=not_between, exact=False),
+    Case("gradient", lambda p: ek.gaps.gradient(p, along="base"), VARIANT, absorbs=("time",),
+         linear=False, design=False, block=unmoved, towns=240),
+    Case("gradient, straight", lambda p: ek.gaps.gradient(p, along="base", degree=1), VARIANT,
+         absorbs=("time",), linear=False, design=False, block=unmoved),
+    Case("Theil's L", lambda p: _entropy(p, "theil_l"), VARIANT, absorbs=(), linear=False,
+         design=False, degree=0.0),
+    Case("Theil's T", lambda p: _entropy(p, "theil_t"), VARIANT, absorbs=(), linear=False,
+         design=False, degree=0.0),
+    Case("entropy of order two", lambda p: _entropy(p, "ge2"), VARIANT, absorbs=(), linear=False,
+         design=False, degree=0.0),
+    Case("Gini", lambda p: ek.gaps.inequality(p, metric="gini"), VARIANT, absorbs=(),
+         linear=False, design=False, degree=0.0),
+    Case("difference rate",
+         lambda p: ek.gaps.difference_rate(p, school="unit", readings=["cv_means"]), VARIANT,
+         absorbs=(), linear=False, design=False, degree=0.0),
+    Case("balance", lambda p: ek.gaps.balance(_stocked(p), standard=STOCK, by="time"), VARIANT,
+         absorbs=(), linear=False, design=False, degree=0.0),
     Case("mean", lambda p: ek.gaps.spread(p, metric="mean"), VARIANT, absorbs=(), linear=False,
          design=False, block=everybody),
     Case("spread", lambda p: ek.gaps.spread(p, metric="sd"), absorbs=("time",), linear=False,

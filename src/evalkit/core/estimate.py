@@ -18,6 +18,7 @@ from evalkit.core.origin import Leverage, Linear, Meta
 from evalkit.core.provenance import combine
 from evalkit.core.scores import Scores
 from evalkit.core.sides import Sides, beside
+from evalkit.core.sparse import Sparse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,7 @@ class Estimate:
     ----------
     theta : Vector (k,)
         Point estimates; NaN, without contributions, where the data could not answer.
-    scores : Scores or Matrix (N, k)
+    scores : Scores, Sparse or Matrix (N, k)
         Contributions; ``psi`` is their plain matrix.
     units : Labels (N,)
         Sorted unit labels.
@@ -73,7 +74,7 @@ class Estimate:
     """
 
     theta: Vector
-    scores: Scores
+    scores: Scores | Sparse
     units: Labels
     cluster: Labels
     index: Index
@@ -85,7 +86,7 @@ class Estimate:
     sides: Sides | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.scores, Scores):
+        if not isinstance(self.scores, (Scores, Sparse)):
             if np.ndim(self.scores) != 2:
                 raise CombinationError(f"psi must be a matrix (N, k), got {np.shape(self.scores)}")
             object.__setattr__(self, "scores", Scores.dense(self.scores))

@@ -153,6 +153,26 @@ SYSTEMS = Contract(
     },
 )
 
+PASSES = Contract(
+    table="summaries",
+    label="Cost of one pass from pupils to sums, by engine and size",
+    zh="汇总计算成本",
+    key=["pupils", "engine"],
+    columns={
+        "pupils": Column("integer", "rows of the Parquet files", "学生数", low=1),
+        "engine": _text("engine, or SQL by hand", "引擎"),
+        "version": _text("package and version", "版本"),
+        "seconds": Column("number", "seconds by the clock", "时间", "s", low=0),
+        "processor": Column("number", "processor seconds", "处理器时间", "s", low=0),
+        "megabytes": Column("number", "peak memory of the process tree", "内存", "MB", low=0),
+        "repetitions": Column("integer", "runs, of which the least is kept", "次数", low=1),
+        "bits": _text("start of the sha256 of the sums", "校验值", required=False),
+        "machine": _text("cores, system, Python", "机器"),
+        "date": Column("date", "day of the run", "日期"),
+        "provenance": _text("evidence tier", "证据层级", options=("synthetic",)),
+    },
+)
+
 PUBLISHED = Contract(
     table="published",
     label="Results that others have published, and how we know them",
@@ -263,5 +283,39 @@ SIMULATION = Contract(
         "seconds": _score("processor seconds of one estimate", "运行秒数"),
         "reason": _text("commonest reason for failing", "失败原因", required=False),
         "provenance": _text("evidence tier", "证据等级", options=("synthetic", "real")),
+    },
+)
+
+BALANCE_NOTE = Contract(
+    table="balance_note",
+    label="Worked example of the coefficient of variation between schools",
+    zh="校际差异系数计算示例",
+    key=["school"],
+    columns={
+        "school": Column("integer", "school", "学校", low=1),
+        "pupils": Column("integer", "pupils", "在校生数", "pupils", low=1),
+        "books": Column("integer", "books", "图书册数", "books", low=0),
+        "status": _text("how it is known", "核对情况", options=("quoted", "memory")),
+        "source": _text("where it was seen", "出处"),
+    },
+)
+
+BALANCE_HEFEI = Contract(
+    table="balance_hefei",
+    label="Coefficients of two districts of Hefei, and their composites, as published",
+    zh="合肥两区差异系数",
+    key=["district", "stage"],
+    columns={
+        "district": _text("district", "区"),
+        "stage": _text("stage", "学段", options=("primary", "junior")),
+        **{
+            f"cv_{i}": Column(
+                "number", f"coefficient {i}, in the table's order", f"差异系数{i}", low=0
+            )
+            for i in range(1, 9)
+        },
+        "composite": Column("number", "composite as published", "综合差异系数", low=0),
+        "status": _text("how it is known", "核对情况", options=("quoted", "memory")),
+        "source": _text("where it was seen", "出处"),
     },
 )

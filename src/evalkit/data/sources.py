@@ -15,18 +15,32 @@ from evalkit.data.adoption import (
     minimum_wage,
 )
 from evalkit.data.carried import Source, labelled, raw
+from evalkit.data.classrooms import (
+    CASCHOOLS,
+    ELEM94_95,
+    EXAM,
+    STAR,
+    california_districts,
+    exam_pupils,
+    michigan_schools_1995,
+    star_pupils,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
     "SOURCES",
+    "california_districts",
     "castle_doctrine",
     "cigarette_tax",
+    "exam_pupils",
     "medicaid",
     "michigan_districts",
     "michigan_schools",
+    "michigan_schools_1995",
     "minimum_wage",
+    "star_pupils",
 ]
 
 MATHPNL = Source(
@@ -79,7 +93,19 @@ SCHOOL93_98 = Source(
 )
 
 SOURCES: dict[str, Source] = {
-    source.name: source for source in (MATHPNL, SCHOOL93_98, MPDTA, CASTLE, PROP99, EHEC)
+    source.name: source
+    for source in (
+        MATHPNL,
+        SCHOOL93_98,
+        MPDTA,
+        CASTLE,
+        PROP99,
+        EHEC,
+        EXAM,
+        STAR,
+        CASCHOOLS,
+        ELEM94_95,
+    )
 }
 
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from evalkit.core.arrays import Codes, Matrix, Vector, encode, frozen
 from evalkit.core.errors import IdentificationError, OptionError, some
+from evalkit.core.progress import progress
 from evalkit.core.provenance import Provenance, combine
 from evalkit.inference.covariance import Vcov
 from evalkit.inference.declaration import Declaration
 from evalkit.inference.inversion import TIE, check_draws
-from evalkit.inference.progress import progress
 from evalkit.inference.specifications import Made, Run, run_all
 
 if TYPE_CHECKING:

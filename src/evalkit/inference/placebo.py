@@ -14,7 +14,7 @@ import numpy as np
 from evalkit.core.arrays import Codes, frozen
 from evalkit.core.errors import IdentificationError
 from evalkit.core.panel import Panel
-from evalkit.inference.progress import progress
+from evalkit.core.progress import progress
 from evalkit.inference.resample import Estimator, Resampled, check, quietly, repeated, spread
 
 

@@ -16,11 +16,11 @@ from evalkit.core.arrays import Codes, Flags, Groups, Labels, Matrix, Vector, en
 from evalkit.core.errors import DoubtWarning, IdentificationError, OptionError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Category, Panel
+from evalkit.core.progress import progress
 from evalkit.core.provenance import Provenance
 from evalkit.inference.covariance import t_quantile, t_test
 from evalkit.inference.few import Few, doubt
 from evalkit.inference.infer import warn
-from evalkit.inference.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd

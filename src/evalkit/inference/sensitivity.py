@@ -6,17 +6,17 @@ Not for judging an estimate if parallel trends hold: that is ``infer``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
 from evalkit.core.arrays import Codes, Vector, frozen
-from evalkit.core.errors import IdentificationError, OptionError, check_option, some
+from evalkit.core.errors import OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.origin import Meta
 from evalkit.core.provenance import Provenance
-from evalkit.inference.covariance import Vcov, clusters_of, covariance
+from evalkit.inference.covariance import Vcov, clusters_of
 from evalkit.inference.few import Few, doubt
 from evalkit.inference.honest import Frontier, Study, frontier, pieces
 from evalkit.inference.infer import Inference, infer, warn

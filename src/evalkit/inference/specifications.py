@@ -13,11 +13,11 @@ import numpy as np
 from evalkit.core.arrays import Labels, Vector
 from evalkit.core.errors import EvalkitError
 from evalkit.core.estimate import Estimate
+from evalkit.core.progress import progress
 from evalkit.core.provenance import Provenance
 from evalkit.inference.covariance import Vcov
 from evalkit.inference.declaration import Choice, Declaration
 from evalkit.inference.infer import infer
-from evalkit.inference.progress import progress
 
 Run: TypeAlias = Callable[[Choice], Estimate]
 

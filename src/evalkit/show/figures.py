@@ -226,7 +226,8 @@ def _panels(title: str, headings: Sequence[str], *, sharey: bool = False) -> tup
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
     for axes, heading in zip(grid[0], headings, strict=True):
         axes.set_title(heading, fontsize=10, fontweight="normal", pad=6)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=16 // len(headings), integer=True))
+        bins = 16 // len(headings) if len(headings) < 4 else 3  # so that years do not touch
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=bins, integer=True))
     return figure, grid[0]
 
 
