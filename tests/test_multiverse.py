@@ -214,6 +214,8 @@ def test_runs_that_make_no_sense_are_refused():
     plan = ek.Declaration(PLAN)
     with pytest.raises(OptionError, match="workers=0"):
         ek.multiverse(plan, runner(towns()), workers=0)
+    with pytest.raises(OptionError, match="declare the choices first"):
+        ek.multiverse(PLAN, runner(towns()))
     with pytest.raises(OptionError, match="draws=1"):
         ek.multiverse(plan, runner(towns()), draws=1)
 

@@ -117,6 +117,7 @@ WRONG = {
     "a power of one": ({"power": 1.0}, OptionError, ["below 1"]),
     "a size": ({"size": 5}, OptionError, ["size=5"]),
     "some periods": ({"violation": {0: 1.0}}, OptionError, ["one value per period", "-4, -3, -2"]),
+    "no number": ({"violation": float("nan")}, OptionError, ["must be finite"]),
     "no leads": ({"reference": -4}, IdentificationError, ["-4"]),
 }
 

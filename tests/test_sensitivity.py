@@ -351,6 +351,7 @@ WRONG = {
     "a negative bound": (lambda e: e, {"m": [-1]}, OptionError, ["m=[-1]", "zero or more"]),
     "a level": (lambda e: e, {"level": 95}, OptionError, ["level=95", "0.95"]),
     "weights of nobody": (lambda e: e, {"weights": {9: 1.0}}, OptionError, ["{9: 1.0}", "0, 1"]),
+    "a list of weights": (lambda e: e, {"weights": [1, 2]}, OptionError, ["{0: 1.0}"]),
     "two levels": (lambda e: ek.stack({"a": e}), {}, IdentificationError,
                    ["one coordinate per period", "aggregate"]),
     "singular": (lambda e: e.contrast(np.vstack([np.eye(7)[:6], np.eye(7)[5]]), e.index), {},

@@ -187,6 +187,8 @@ def multiverse(
     >>> sorted(many.joint)
     ['largest |t|', 'median t', 'share significant']
     """
+    if not isinstance(declared, Declaration):
+        raise OptionError("declare the choices first: ek.multiverse(ek.Declaration({...}), run)")
     check_draws(draws, declared.level)
     if workers < 1:
         raise OptionError(f"workers={workers} must be one or more")

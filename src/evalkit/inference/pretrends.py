@@ -157,6 +157,8 @@ def pretrends(
         slope, delta = None, _paths(violation, ordered.index)
     else:
         slope, delta = float(violation), float(violation) * away
+    if not np.isfinite(delta).all():
+        raise OptionError(f"violation={violation!r} must be finite")
     passing, mean = test.passing(delta)
     parallel, _ = test.passing(np.zeros(len(delta)))
     return Pretrends(

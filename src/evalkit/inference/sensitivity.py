@@ -313,6 +313,8 @@ def _shares(event: Estimate, before: int, weights: Mapping[Any, float] | None) -
     after = [key[0] for key in event.index.keys[before:]]
     if weights is None:
         return np.full(len(after), 1 / len(after))
+    if not isinstance(weights, Mapping):
+        raise OptionError(f"weights={weights!r} must be {{period: weight}}, as {{{after[0]}: 1.0}}")
     unknown = [key for key in weights if key not in after]
     share = np.array([weights.get(key, 0.0) for key in after], float)
     if unknown or not np.isfinite(share).all() or not share.any():
