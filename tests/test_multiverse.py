@@ -62,6 +62,21 @@ def test_the_sums_by_the_coarsest_clusters_give_the_joint_covariance():
     assert (many.sums.T @ many.sums)[np.ix_(at, at)] == pytest.approx(together, rel=1e-10)
 
 
+def test_units_that_the_coarsest_sample_lacks_stand_with_their_cluster():
+    """Town 0 is missing where districts are clusters in one sample, and present in the others."""
+    rows = towns()
+    plan = ek.Declaration({"sample": ["short", "all"], "cluster": ["district", "town"]})
+
+    def run(choice):
+        frame = rows if choice["sample"] == "all" else rows[~rows["town"].isin([0, 3, 4, 5])]
+        return runner(frame)({"years": "all", "outcome": "y", "cluster": choice["cluster"]})
+
+    many = ek.multiverse(plan, run, draws=99)
+    parts = {str(j): run({**c, "cluster": "district"}) for j, c in enumerate(plan)}
+    assert len(many.sums) == 20
+    assert many.sums.T @ many.sums == pytest.approx(ek.stack(parts).vcov(), rel=1e-9)
+
+
 def test_two_processes_and_an_interrupted_run_give_the_same_bytes(tmp_path):
     plan = ek.Declaration(PLAN)
     one = ek.multiverse(plan, runner(towns()), draws=99)

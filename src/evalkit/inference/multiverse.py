@@ -263,20 +263,23 @@ def _judged(
 def _sums(made: list[Made], names: list[int]) -> Matrix:
     """Contributions ``(G, k)`` by the coarsest clusters, of which all others must be parts."""
     units = np.unique(np.concatenate([one.units for one in made]))
-    coarse = min(made, key=lambda one: len(np.unique(one.cluster)) / len(one.units))
+    order = sorted(
+        range(len(made)), key=lambda k: len(np.unique(made[k].cluster)) / len(made[k].units)
+    )
+    coarse = made[order[0]]
     at = np.searchsorted(units, coarse.units)
     codes, labels = encode(coarse.cluster)
     group = np.full(len(units), -1)
     group[at] = codes
-    lost = group < 0
-    for name, one in zip(names, made, strict=True):
+    for k in order:
+        name, one = names[k], made[k]
         mine = np.searchsorted(units, one.units)
         own, _ = encode(one.cluster)
-        for g in np.unique(own[lost[mine]]):
-            # A unit that the coarsest sample lacks belongs where the rest of its cluster does.
-            there = np.unique(group[mine[own == g]])
-            there = there[there >= 0]
-            group[mine[own == g]] = there[0] if len(there) else group.max() + 1
+        for g in np.unique(own[group[mine] < 0]):
+            # A unit that coarser samples lack belongs where the rest of its cluster does.
+            members = mine[own == g]
+            place = group[members].max()
+            group[members[group[members] < 0]] = place if place >= 0 else group.max() + 1
         pairs = np.unique(own * (group.max() + 1) + group[mine])
         if len(pairs) > len(np.unique(own)):
             raise IdentificationError(
