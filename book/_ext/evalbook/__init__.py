@@ -2,8 +2,8 @@
 
 `register` reads `results/*.json`; `claims` prints its numbers in prose and fails the build over an
 unknown or unused one; `anchors` marks the cells that made them; `tiers` draws the evidence badges;
-`exhibits`, `codebook`, `status` and `benchmarks` are generated pages; `api` draws the estimator cards; `search`
-indexes Chinese; `pages` mends the HTML.
+`exhibits`, `codebook`, `status` and `benchmarks` are generated pages; `api` draws the estimator
+cards; `search` indexes Chinese; `pages` mends the HTML.
 """
 
 from __future__ import annotations
