@@ -26,6 +26,7 @@ _DOORS = {
     "Estimate": "evalkit.core.estimate",
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
+    "Summaries": "evalkit.data.summaries",
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
     "bootstrap": "evalkit.inference.resample",
@@ -40,6 +41,7 @@ _DOORS = {
     "placebo": "evalkit.inference.placebo",
     "negative_weights": "evalkit.inference.negative_weights",
     "stack": "evalkit.core.estimate",
+    "summaries": "evalkit.data.summaries",
     "wald": "evalkit.inference.infer",
 }
 
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
     from evalkit.data import sources as sources
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
+    from evalkit.data.summaries import Summaries as Summaries
+    from evalkit.data.summaries import summaries as summaries
     from evalkit.did.dose import floor_dose as floor_dose
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin

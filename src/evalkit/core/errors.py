@@ -3,9 +3,10 @@
     EvalkitError
     ├── ContractError         a table breaks its contract (all failures at once)
     ├── PanelError            a frame cannot become a panel
+    ├── SummaryError          records cannot become sums, or sums do not allow what is asked
     ├── OptionError           an option is outside its closed set
     ├── IdentificationError   the data cannot answer the question asked
-    ├── CombinationError      two estimates cannot be put together
+    ├── CombinationError      two estimates, or two sets of sums, cannot be put together
     └── SourceError           a data package is absent, or its table has changed
 
 Every message says what was found, where, what was expected and what to do.
@@ -38,6 +39,10 @@ class PanelError(EvalkitError, ValueError):
     """A frame cannot become a panel."""
 
 
+class SummaryError(EvalkitError, ValueError):
+    """Records cannot become sums, or sums do not allow what is asked of them."""
+
+
 class OptionError(EvalkitError, ValueError):
     """An option is outside its closed set."""
 
@@ -47,7 +52,7 @@ class IdentificationError(EvalkitError, ValueError):
 
 
 class CombinationError(EvalkitError, ValueError):
-    """Two estimates cannot be put together."""
+    """Two estimates, or two sets of sums, cannot be put together."""
 
 
 class SourceError(EvalkitError, RuntimeError):

@@ -55,7 +55,7 @@ class Index:
         keep = list(range(len(self.keys)))
         for name, want in wanted.items():
             values = self.level(name)
-            keep = [at for at in keep if _matches(values[at], want)]
+            keep = [at for at in keep if matches(values[at], want)]
         if not keep:
             raise OptionError(f"nothing matches {wanted!r}; the keys are {some(self.keys)}")
         return keep
@@ -74,7 +74,8 @@ class Index:
         return pd.MultiIndex.from_tuples(self.keys, names=list(self.levels))
 
 
-def _matches(value: Any, want: Any | Callable[[Any], bool]) -> bool:
+def matches(value: Any, want: Any | Callable[[Any], bool]) -> bool:
+    """True if ``value`` equals ``want``, is one of it, or satisfies it."""
     if callable(want):
         return bool(want(value))
     if isinstance(want, (list, tuple, set, frozenset, range)):

@@ -43,6 +43,8 @@ class Fit:
         Rank of the absorbed effects.
     instrumented : bool
         True for 2SLS.
+    rows : int, optional
+        Pupils that the rows stand for, if they are not rows themselves.
     """
 
     beta: Vector
@@ -54,6 +56,7 @@ class Fit:
     effects: Sequence[Groups]
     rank: int
     instrumented: bool = False
+    rows: int | None = None
 
     def contributions(self) -> Matrix:
         """Contributions of units ``(N, p)``."""
@@ -69,7 +72,7 @@ class Fit:
         rows = self._clusters(cluster)
         nested = [effect for effect in self.effects if effect.within(rows)]
         inside = Absorber(nested, self.weight).rank if nested else 0
-        return len(self.residual), len(self.beta) + self.rank - inside + bool(nested)
+        return self.rows or len(self.residual), len(self.beta) + self.rank - inside + bool(nested)
 
     def adjusted(self, kind: str, cluster: Codes) -> Matrix:
         r"""Cluster contributions ``(G, p)``: :math:`A\tilde X_g'W_g\,B_g\,e_g`.
