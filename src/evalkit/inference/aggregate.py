@@ -13,6 +13,7 @@ from evalkit.core.errors import OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.scores import Scores
+from evalkit.core.sparse import Sparse
 
 
 def aggregate(
@@ -130,7 +131,7 @@ def _given(estimate: Estimate, weights: Mapping[Any, float] | None) -> Vector:
     return np.array([weights[key] for key in estimate.index.keys], float)
 
 
-def _with_noise(out: Estimate, mass: Estimate, noise: Matrix) -> Scores:
+def _with_noise(out: Estimate, mass: Estimate, noise: Matrix) -> Scores | Sparse:
     extra = mass.scores.dot(noise.T)
     return out.scores.plus(extra, 1.0) or Scores.dense(out.psi + extra.psi())
 
