@@ -20,6 +20,7 @@ _ROOMS = {
     "gaps": "evalkit.gaps",
     "sources": "evalkit.data.sources",
     "tables": "evalkit.show.tables",
+    "value_added": "evalkit.value_added",
 }
 _DOORS = {
     "Contract": "evalkit.data.contract",

