@@ -23,9 +23,6 @@ VARIANCE = 1e-7  # relative to the largest of the model: lme4's criterion is dif
 EFFECT = 1e-6  # relative to the largest effect, which follows the variances
 PRINTED = 0.5001  # of the last printed digit
 
-NAMES = {"genderF": "gender=F", "genderM": "gender=M", "sexM": "sex=M", "sexF": "sex=F",
-         "SexMale": "Sex=Male", "SexFemale": "Sex=Female", "(Intercept)": "(intercept)"}  # fmt: skip
-
 
 @cache
 def data(package, table):
@@ -49,8 +46,9 @@ def star3():
 
 def first(frame, column, reference):
     """R's dummies with another reference than the first in the alphabet."""
-    return frame.assign(**{f"{column}{v}": (frame[column].astype(str) == v).astype(float)
-                           for v in frame[column].astype(str).unique() if v != reference})  # fmt: skip
+    text = frame[column].astype(str)
+    others = [value for value in text.unique() if value != reference]
+    return frame.assign(**{f"{column}{v}": (text == v).astype(float) for v in others})
 
 
 def exam():

@@ -43,6 +43,7 @@ _DOORS = {
     "negative_weights": "evalkit.inference.negative_weights",
     "stack": "evalkit.core.estimate",
     "summaries": "evalkit.data.summaries",
+    "profile": "evalkit.inference.profile",
     "wald": "evalkit.inference.infer",
 }
 
@@ -51,6 +52,7 @@ __all__ = [*sorted({*_ROOMS, *_DOORS})]
 if TYPE_CHECKING:
     from evalkit import did as did
     from evalkit import gaps as gaps
+    from evalkit import value_added as value_added
     from evalkit.core.estimate import Estimate as Estimate
     from evalkit.core.estimate import stack as stack
     from evalkit.core.panel import Panel as Panel
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from evalkit.inference.negative_weights import negative_weights as negative_weights
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
+    from evalkit.inference.profile import profile as profile
     from evalkit.inference.resample import bootstrap as bootstrap
     from evalkit.inference.resample import jackknife as jackknife
     from evalkit.show import figures as figures

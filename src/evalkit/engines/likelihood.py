@@ -179,7 +179,7 @@ def _scored(criterion: Criterion, scale: float | None) -> list[Matrix]:
             twice = (flat.T @ flat).reshape(q, q, q, q).swapaxes(1, 2).reshape(q * q, q * q)
             change = np.linalg.lstsq(twice, -g.ravel(), rcond=None)[0].reshape(q, q)
             value, axes = np.linalg.eigh(factor @ factor.T + (change + change.T) / 2)
-            trial.append(_triangular(axes * np.sqrt(np.maximum(value, LOW * START**2))))
+            trial.append(triangular(axes * np.sqrt(np.maximum(value, LOW * START**2))))
         last, point = point, criterion.at(trial, scale)
         if not point.value < last.value:
             break
@@ -238,10 +238,10 @@ def _without_faint(factor: Matrix, unit: Vector) -> Matrix:
     if value[0] > FAINT or not factor.any():
         return factor
     kept = axes * np.sqrt(np.where(value > FAINT, value, 0.0))
-    return _triangular(kept) / unit[:, None]
+    return triangular(kept) / unit[:, None]
 
 
-def _triangular(root: Matrix) -> Matrix:
+def triangular(root: Matrix) -> Matrix:
     """A lower triangular factor of ``root @ root.T``, with zero columns where it is singular."""
     left = root @ root.T
     out = np.zeros_like(left)
@@ -286,7 +286,7 @@ def _off_zero(
     trial = list(factors)
     for halvings in range(60):
         more = np.column_stack([factors[block], way * 0.5 ** (halvings / 2)])
-        trial[block] = _triangular(more)
+        trial[block] = triangular(more)
         if criterion.at(trial, scale).value < value:
             return trial[block]
     return factors[block]

@@ -19,7 +19,7 @@ from evalkit.core.errors import (
 from evalkit.core.panel import Panel
 from evalkit.engines.crossed import Crossed, incidence
 from evalkit.engines.likelihood import Criterion, Method, fit
-from evalkit.value_added.gather import Data, Level, gather, name_of, refuse_collinear
+from evalkit.value_added.gather import Data, Level, gather, name_of, refuse_collinear, regressors
 from evalkit.value_added.model import Multilevel, blocks_of, finish
 
 Shares: TypeAlias = Mapping[str, str]
@@ -109,15 +109,15 @@ def crossed(
     effects = Crossed(rows.cross(), rows.z, groups[0] if groups else None, tuple(small))
     refuse_collinear(effects.cross, rows.names)
     solution = fit(Criterion(effects, rows.pupils, len(rows.names), method, rows.constant(method)))
-    return finish(rows, solution, blocks_of(rows, named, [[0]] * len(named), labels, counts), fixed)
+    blocks = blocks_of(rows, named, [[0]] * len(named), labels, counts)
+    return finish(rows, solution, blocks, fixed, factors)
 
 
 def _regressors(data: Data, on: Sequence[str] | None, parts: Mapping[str, Shares]) -> list[str]:
     if on is not None:
         return list(on)
     used = {share for part in parts.values() for share in part.values()}
-    names = data.names if isinstance(data, Panel) else data.names[:-1]
-    return [name for name in names if name not in used]
+    return [name for name in regressors(data) if name not in used]
 
 
 def _membership(data: Data, part: Shares) -> tuple[sp.csr_array, Labels]:
@@ -147,9 +147,7 @@ def _membership(data: Data, part: Shares) -> tuple[sp.csr_array, Labels]:
 def _refuse_alike(names: Sequence[str], groups: Sequence[Groups], counts: Sequence[Vector]) -> None:
     for name, n in zip(names, counts, strict=True):
         if len(n) == 1:
-            raise IdentificationError(
-                f"all rows are in one unit of {name!r}; leave it out"
-            )
+            raise IdentificationError(f"all rows are in one unit of {name!r}; leave it out")
     for at, group in enumerate(groups):
         if (counts[at] <= 1).all():
             raise IdentificationError(

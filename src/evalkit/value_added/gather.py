@@ -6,7 +6,7 @@ A panel of pupils and summaries of them give the same arrays, up to rounding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -47,8 +47,8 @@ class Rows:
         The regressors, the intercept first.
     single : bool
         True if every row is one pupil of weight one.
-    log_weight : float
-        Sum of log weights, which the likelihood of single pupils has; NaN where it is unknown.
+    log_weights : Vector (R,) or None
+        Sums of log weights, which the likelihood of single pupils has; None where it is unknown.
     """
 
     n: Vector
@@ -60,7 +60,7 @@ class Rows:
     scale: Vector
     names: tuple[str, ...]
     single: bool
-    log_weight: float
+    log_weights: Vector | None
     outcome: str
     provenance: Provenance
     ledger: tuple[str, ...]
@@ -83,7 +83,12 @@ class Rows:
     def constant(self, method: str) -> float:
         """What weights and, for REML, scaling the regressors took from the criterion."""
         scaled = 2 * float(np.log(self.scale).sum()) if method == "reml" else 0.0
-        return scaled - self.log_weight
+        return scaled - (0.0 if self.log_weights is None else float(self.log_weights.sum()))
+
+    def weighted(self, share: Vector) -> Rows:
+        """The rows with weights multiplied by ``share`` ``(R,)``."""
+        within = None if self.within is None else self.within * share[:, None, None]
+        return replace(self, z=self.z * share[:, None], within=within, single=False)
 
     def raw(self) -> tuple[Matrix, Vector]:
         """Coefficients on raw columns are ``turn @ beta + shift``."""
@@ -119,6 +124,18 @@ def name_of(level: Level) -> str:
     return level if isinstance(level, str) else " / ".join(level)
 
 
+def regressors(data: Data) -> tuple[str, ...]:
+    """All variables but the score."""
+    if isinstance(data, Panel):
+        return data.names
+    if isinstance(data, Summaries):
+        return data.names[:-1]
+    raise OptionError(
+        "value-added is estimated from a Panel (value_added.pupils, Panel.from_frame) or from "
+        f"Summaries (summaries), not from {type(data).__name__}"
+    )
+
+
 def gather(data: Data, levels: Sequence[Level], on: Sequence[str] | None) -> Rows:
     """Read the rows of a panel or of sums, with the unit of each in every one of ``levels``.
 
@@ -127,28 +144,23 @@ def gather(data: Data, levels: Sequence[Level], on: Sequence[str] | None) -> Row
     IdentificationError
         If regressors are collinear, naming them.
     """
+    names = regressors(data) if on is None else tuple(on)
+    log_weights: Vector | None
     if isinstance(data, Panel):
-        names = data.names if on is None else tuple(on)
         columns = [*map(data.column, names), data.y]
         n, within, single = np.ones(len(data.y)), None, bool((data.weight == 1).all())
-        log_weight = 0.0 if single else float(np.log(data.weight).sum())
+        log_weights = np.zeros(len(n)) if single else np.log(data.weight)
         outcome, ledger = data.outcome, data.ledger
-    elif isinstance(data, Summaries):
-        names = data.names[:-1] if on is None else tuple(on)
+    else:
         at = [*map(data.at, names), data.at(data.score)]
         columns, single = list(data.mean[:, at].T), False
         n, within = data.n.astype(float), data.cross[:, at][:, :, at]
-        log_weight = np.nan if data.weighting else 0.0
+        log_weights = None if data.weighting else np.zeros(len(data))
         outcome, ledger = data.score, (*data.missing.ledger(), *data.notes)
-    else:
-        raise OptionError(
-            "value-added is estimated from a Panel (value_added.pupils, Panel.from_frame) or from "
-            f"Summaries (summaries), not from {type(data).__name__}"
-        )
     z, within, centre, scale = _centred(columns, within, data.weight, single, names)
     units = [_units(data, level) for level in levels]
     return Rows(
-        n=n, z=z, within=within, single=single, log_weight=log_weight,
+        n=n, z=z, within=within, single=single, log_weights=log_weights,
         codes=tuple(codes for codes, _ in units), labels=tuple(labels for _, labels in units),
         centre=centre, scale=scale, names=("(intercept)", *names),
         outcome=outcome, provenance=data.provenance, ledger=ledger,

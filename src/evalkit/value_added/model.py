@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +16,10 @@ from evalkit.core.arrays import Codes, Labels, Matrix, Vector, frozen
 from evalkit.core.errors import DoubtWarning, OptionError, check_option
 from evalkit.core.known import Known
 from evalkit.core.origin import Meta
-from evalkit.engines.likelihood import Solution
+from evalkit.engines.likelihood import Solution, triangular
 from evalkit.engines.prediction import predict, predict_total
-from evalkit.engines.variance_components import Stack
-from evalkit.value_added.gather import Rows
+from evalkit.engines.variance_components import Nested, Stack
+from evalkit.value_added.gather import Level, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,10 @@ class Multilevel:
     blocks : tuple of Block
         Levels from the finest to the coarsest, or crossed factors.
     solution : Solution
-        The engine's, in centred and scaled columns.
+        The engine's, in centred and scaled columns, of which ``columns`` gives the order.
+    columns : tuple of str
+    levels, csem
+        As they were asked for.
     meta : Meta
         With notes on rows dropped and on variances that are zero.
     """
@@ -87,6 +90,9 @@ class Multilevel:
     deviance: float
     blocks: tuple[Block, ...]
     solution: Solution
+    columns: tuple[str, ...]
+    levels: tuple[Level, ...]
+    csem: str | None
     meta: Meta
 
     @property
@@ -212,6 +218,22 @@ class Multilevel:
             raw[:, 0], noise[:, 0], level=block.name, labels=block.labels, meta=self.meta
         )
 
+    def on_raw_columns(self) -> Solution:
+        """The engine's solution with the random columns as they were given.
+
+        The criterion and the fit are the same; the variances are those of :meth:`covariance_of`.
+        """
+        effects = self.solution.criterion.effects
+        if not isinstance(effects, Nested):
+            return self.solution
+        bases = tuple(block.basis @ np.linalg.inv(block.turn) for block in self.blocks)
+        factors = tuple(
+            triangular(block.turn @ factor)
+            for block, factor in zip(self.blocks, self.solution.factors, strict=True)
+        )
+        criterion = replace(self.solution.criterion, effects=replace(effects, bases=bases))
+        return Solution(criterion, factors, self.solution.point, self.solution.kkt)
+
     def _raw(self, at: int) -> tuple[Matrix, Matrix]:
         """Raw effects ``(m, q)`` and the variances of their errors; NaN where a unit shows none."""
         block, point = self.blocks[at], self.solution.point
@@ -283,7 +305,12 @@ def blocks_of(
 
 
 def finish(
-    rows: Rows, solution: Solution, blocks: tuple[Block, ...], order: Sequence[str]
+    rows: Rows,
+    solution: Solution,
+    blocks: tuple[Block, ...],
+    order: Sequence[str],
+    levels: Sequence[Level],
+    csem: str | None = None,
 ) -> Multilevel:
     """The result on raw columns, the regressors in the given order; doubts are said aloud."""
     turn, shift = rows.raw()
@@ -305,9 +332,12 @@ def finish(
         names=("(intercept)", *order),
         beta=frozen((turn @ point.beta + shift)[at]),
         covariance=frozen(covariance[np.ix_(at, at)]),
-        deviance=point.value,
+        deviance=np.nan if rows.log_weights is None else point.value,
         blocks=blocks,
         solution=solution,
+        columns=rows.names[1:],
+        levels=tuple(levels),
+        csem=csem,
         meta=Meta(
             f"effects of {' and '.join(block.name for block in blocks)}",
             f"multilevel model, {method}",

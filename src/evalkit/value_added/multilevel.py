@@ -6,16 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 import numpy as np
+from scipy.optimize import brentq, minimize_scalar
 
-from evalkit.core.errors import IdentificationError, OptionError, check_option, some
+from evalkit.core.arrays import Matrix, Vector
+from evalkit.core.errors import IdentificationError, OptionError, PanelError, check_option, some
 from evalkit.core.panel import Panel
-from evalkit.engines.likelihood import Criterion, Method, fit
+from evalkit.engines.likelihood import Criterion, Method, Solution, fit
 from evalkit.engines.variance_components import Nested
-from evalkit.value_added.gather import Data, Level, gather, name_of, refuse_collinear
+from evalkit.value_added.gather import (
+    Data,
+    Level,
+    Rows,
+    gather,
+    name_of,
+    refuse_collinear,
+    regressors,
+)
 from evalkit.value_added.model import Multilevel, blocks_of, finish
 from evalkit.value_added.tree import Tree
 
 MOST_LEVELS = 3  # above the pupil
+WIDE = 12.0  # e-foldings below the variance of scores in which the residual's is sought
+ROUGH, FINE = 1e-3, 1e-11  # of the log residual variance: where the search ends, and the root
+STENCIL = 0.01  # step of the differences that make the derivative by it
 EXACT = 1e-12  # share of a score's variance that counts as none
 
 
@@ -25,6 +38,7 @@ def multilevel(
     levels: Sequence[Level],
     on: Sequence[str] | None = None,
     slopes: Mapping[str, Sequence[str]] | None = None,
+    csem: str | None = None,
     method: Method = "reml",
 ) -> Multilevel:
     r"""Effects of schools (and of classes below, counties above) on scores, given prior scores.
@@ -58,6 +72,9 @@ def multilevel(
         Regressors (default: all covariates).
     slopes : mapping of level to sequence of str, optional
         Regressors whose slope differs between the units of a level.
+    csem : str, optional
+        Covariate of the panel (or key of the sums) with the standard error of measurement of each
+        score: its square is known variance beside the residual's. Zero where a score is exact.
     method : {"reml", "ml"}
 
     Returns
@@ -93,22 +110,84 @@ def multilevel(
     names = [name_of(level) for level in levels]
     chosen = _slopes(names, slopes or {})
     random = list(dict.fromkeys(name for some_names in chosen for name in some_names))
-    rows = gather(data, levels, _ordered(data, on, random))
+    rows = gather(data, levels, _ordered(data, on, random, csem))
     tree = Tree.of(rows, names)
     columns = [[0, *(1 + random.index(name) for name in names_)] for names_ in chosen]
-    r = 1 + len(random)
-    effects = Nested(
-        rows.cross(),
-        rows.sums(tree.finest, r),
-        tree.starts,
-        tuple(np.eye(r)[:, at] for at in columns),
-    )
-    refuse_collinear(effects.cross, rows.names)
     tree.refuse_single(rows, names)
-    _refuse_exact(effects, names[0])
-    solution = fit(Criterion(effects, rows.pupils, len(rows.names), method, rows.constant(method)))
+    bases = tuple(np.eye(1 + len(random))[:, at] for at in columns)
+    first = criterion(rows, tree, bases, method)
+    refuse_collinear(rows.cross(), rows.names)
+    _refuse_exact(rows, tree, names[0])
+    if csem is None:
+        solution = fit(first)
+    else:
+        solution = _with_known_errors(rows, tree, bases, method, errors(data, csem))
     blocks = blocks_of(rows, names, columns, tree.labels, tree.pupils(rows), tree.parents)
-    return finish(rows, solution, blocks, _ordered(data, on, []))
+    return finish(rows, solution, blocks, _ordered(data, on, [], csem), levels, csem)
+
+
+def criterion(
+    rows: Rows, tree: Tree, bases: tuple[Matrix, ...], method: Method, more: float = 0.0
+) -> Criterion:
+    """What is minimised, from the sums of the rows; ``more`` is added to its constant."""
+    effects = Nested(rows.cross(), rows.sums(tree.finest, len(bases[0])), tree.starts, bases)
+    return Criterion(effects, rows.pupils, len(rows.names), method, rows.constant(method) + more)
+
+
+def errors(data: Data, csem: str) -> Vector:
+    """Known error variance of the scores of each row, from their standard errors."""
+    found = data.column(csem) if isinstance(data, Panel) else data.label(csem)
+    values = np.asarray(found, float)
+    wrong = np.flatnonzero(~(values >= 0))
+    if len(wrong):
+        at = int(wrong[0])
+        where = (
+            f"unit {data.units[data.unit[at]]!s}"
+            if isinstance(data, Panel)
+            else data.cells.name(at)
+        )
+        raise PanelError(
+            f"{csem!r} holds standard errors of measurement, which are not negative; "
+            f"{where} has {values[at]:g} ({len(wrong)} such rows)"
+        )
+    return values**2
+
+
+def _with_known_errors(
+    rows: Rows, tree: Tree, bases: tuple[Matrix, ...], method: Method, noise: Vector
+) -> Solution:
+    """The fit where pupil ``i`` has residual variance :math:`s^2+v_i`: weights, given :math:`s^2`.
+
+    The criterion is minimised over the one number :math:`s^2`, around fits of all the others.
+    """
+    n, top = rows.n, float(np.log(np.diag(rows.cross())[-1] / rows.weight.sum()))
+
+    def seen(log_scale: float) -> Criterion:
+        ratio = noise / np.exp(log_scale)
+        more = float(n @ np.log1p(ratio))
+        return criterion(rows.weighted(1 / (1 + ratio)), tree, bases, method, more)
+
+    def at(log_scale: float) -> Solution:
+        return fit(seen(log_scale), scale=float(np.exp(log_scale)))
+
+    def slope(log_scale: float) -> float:
+        """At a minimum over the rest, only the direct derivative counts."""
+        factors = at(log_scale).factors
+        points = [log_scale + k * STENCIL for k in (-2, -1, 1, 2)]
+        values = [seen(z).at(factors, float(np.exp(z))).value for z in points]
+        return float(np.dot([1, -8, 8, -1], values)) / (12 * STENCIL)
+
+    found = minimize_scalar(lambda z: at(z).point.value, bounds=(top - WIDE, top),
+                            method="bounded", options={"xatol": ROUGH})  # fmt: skip
+    if found.x < top - WIDE + 0.1:
+        raise IdentificationError(
+            "the standard errors of measurement leave no residual variance: they are larger than "
+            "the scores' own scatter around the model. Check their unit."
+        )
+    step = 2 * ROUGH
+    while slope(found.x - step) * slope(found.x + step) > 0 and step < 1:
+        step *= 2
+    return at(brentq(slope, found.x - step, found.x + step, xtol=FINE))
 
 
 def _refuse_levels(levels: Sequence[Level]) -> None:
@@ -130,12 +209,11 @@ def _slopes(names: Sequence[str], slopes: Mapping[str, Sequence[str]]) -> list[t
     return [tuple(slopes.get(name, ())) for name in names]
 
 
-def _ordered(data: Data, on: Sequence[str] | None, random: Sequence[str]) -> list[str]:
+def _ordered(
+    data: Data, on: Sequence[str] | None, random: Sequence[str], csem: str | None
+) -> list[str]:
     """The regressors, those with random slopes first."""
-    if on is None:
-        fixed = list(data.names if isinstance(data, Panel) else data.names[:-1])
-    else:
-        fixed = list(on)
+    fixed = [name for name in regressors(data) if name != csem] if on is None else list(on)
     absent = [name for name in random if name not in fixed]
     if absent:
         raise OptionError(
@@ -145,15 +223,16 @@ def _ordered(data: Data, on: Sequence[str] | None, random: Sequence[str]) -> lis
     return [*random, *(name for name in fixed if name not in random)]
 
 
-def _refuse_exact(effects: Nested, finest: str) -> None:
+def _refuse_exact(rows: Rows, tree: Tree, finest: str) -> None:
     """Refuse scores that the finest units and the regressors explain without a rest."""
-    m, p = effects.sums[:, 0, :], len(effects.cross) - 1
-    within = effects.cross - m.T @ (m / m[:, :1])
+    m, cross = rows.sums(tree.finest, 1)[:, 0, :], rows.cross()
+    p = len(rows.names)
+    within = cross - m.T @ (m / m[:, :1])
     value, axes = np.linalg.eigh(within[1:p, 1:p])
-    kept = value > EXACT * np.diag(effects.cross)[1:p].max(initial=0.0)
+    kept = value > EXACT * np.diag(cross)[1:p].max(initial=0.0)
     part = axes[:, kept].T @ within[1:p, p]
     rest = within[p, p] - float(part @ (part / value[kept]))
-    if rest <= EXACT * effects.cross[p, p]:
+    if rest <= EXACT * cross[p, p]:
         raise IdentificationError(
             f"within units of {finest!r} the regressors explain every score without a rest: there "
             "is no residual variance to judge effects by. Check that the score is not made from "
