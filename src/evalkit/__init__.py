@@ -25,6 +25,7 @@ _ROOMS = {
 _DOORS = {
     "Contract": "evalkit.data.contract",
     "Estimate": "evalkit.core.estimate",
+    "Known": "evalkit.core.known",
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
     "Summaries": "evalkit.data.summaries",
@@ -41,9 +42,11 @@ _DOORS = {
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
     "negative_weights": "evalkit.inference.negative_weights",
+    "shrink": "evalkit.inference.shrink",
     "stack": "evalkit.core.estimate",
     "summaries": "evalkit.data.summaries",
     "profile": "evalkit.inference.profile",
+    "ranks": "evalkit.inference.ranks",
     "wald": "evalkit.inference.infer",
 }
 
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from evalkit import value_added as value_added
     from evalkit.core.estimate import Estimate as Estimate
     from evalkit.core.estimate import stack as stack
+    from evalkit.core.known import Known as Known
     from evalkit.core.panel import Panel as Panel
     from evalkit.data import contracts as contracts
     from evalkit.data import sources as sources
@@ -73,8 +77,10 @@ if TYPE_CHECKING:
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.inference.profile import profile as profile
+    from evalkit.inference.ranks import ranks as ranks
     from evalkit.inference.resample import bootstrap as bootstrap
     from evalkit.inference.resample import jackknife as jackknife
+    from evalkit.inference.shrink import shrink as shrink
     from evalkit.show import figures as figures
     from evalkit.show import tables as tables
     from evalkit.show.claims import claim as claim

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.core.arrays import Vector, frozen
-from evalkit.core.errors import OptionError, some
+from evalkit.core.errors import OptionError, check_option, some
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
+from evalkit.core.provenance import TIERS, Provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,12 +35,8 @@ class Known:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from evalkit.core.labels import Index
-    >>> from evalkit.core.origin import Meta
-    >>> meta = Meta("school effect", "published", "math", 120, "synthetic")
-    >>> Known(np.array([1.0, 3.0]), np.array([0.2, 0.1]), Index.flat("school", ["a", "b"]), meta)
-    2 estimates of school effect on 'math' by published (synthetic), errors known
+    >>> Known.of([1.0, 3.0], [0.4, 0.3], labels=["a", "b"], provenance="synthetic")
+    2 estimates of effect on 'outcome' by given (synthetic), errors known
     """
 
     theta: Vector
@@ -63,9 +60,28 @@ class Known:
             object.__setattr__(self, name, frozen(value))
 
     @classmethod
-    def of(cls, theta: Any, variance: Any, *, level: str, labels: Any, meta: Meta) -> Known:
-        """From arrays and one label each."""
-        return cls(theta, variance, Index.flat(level, np.asarray(labels).tolist()), meta)
+    def of(
+        cls,
+        theta: Any,
+        error: Any,
+        *,
+        labels: Any,
+        provenance: Provenance,
+        level: str = "unit",
+        estimand: str = "effect",
+        outcome: str = "outcome",
+        method: str = "given",
+    ) -> Known:
+        """From a table: estimates, the standard deviations of their errors, and labels."""
+        check_option("provenance", provenance, TIERS)
+        keys, deviation = np.asarray(labels).tolist(), np.asarray(error, float)
+        if deviation.shape != (len(keys),) or not (deviation > 0).all():
+            raise OptionError(
+                f"error holds {len(keys)} positive standard deviations, one per label; got "
+                f"{some(np.atleast_1d(deviation).tolist())}"
+            )
+        meta = Meta(estimand, method, outcome, len(keys), provenance)
+        return cls(theta, deviation**2, Index.flat(level, keys), meta)
 
     def __len__(self) -> int:
         return len(self.theta)

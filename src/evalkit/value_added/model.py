@@ -15,6 +15,7 @@ import numpy as np
 from evalkit.core.arrays import Codes, Labels, Matrix, Vector, frozen
 from evalkit.core.errors import DoubtWarning, OptionError, check_option
 from evalkit.core.known import Known
+from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.engines.likelihood import Solution, triangular
 from evalkit.engines.prediction import predict, predict_total
@@ -214,9 +215,8 @@ class Multilevel:
                 "compared for a random intercept alone"
             )
         raw, noise = self._raw(at)
-        return Known.of(
-            raw[:, 0], noise[:, 0], level=block.name, labels=block.labels, meta=self.meta
-        )
+        index = Index.flat(block.name, block.labels.tolist())
+        return Known(raw[:, 0], noise[:, 0], index, self.meta)
 
     def on_raw_columns(self) -> Solution:
         """The engine's solution with the random columns as they were given.
