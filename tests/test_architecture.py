@@ -194,10 +194,10 @@ CARD = (
     "Checked against.",
     "Fails when.",
 )
-ESTIMATORS = {n: f for n, f in PUBLIC.items() if n.startswith(("did.", "gaps."))}
-# They take pupils or sums of them, and not all return an estimate with contributions.
-VALUE_ADDED = {f"value_added.{n}": PUBLIC[f"value_added.{n}"] for n in ("multilevel", "crossed")}
-CARDED = ESTIMATORS | VALUE_ADDED
+MODELS = ("value_added.multilevel", "value_added.crossed")  # of pupils or their sums; no psi
+MADE = ("value_added.fixed", "value_added.errors_in_variables")
+ESTIMATORS = {n: f for n, f in PUBLIC.items() if n.startswith(("did.", "gaps.")) or n in MADE}
+CARDED = ESTIMATORS | {n: PUBLIC[n] for n in MODELS}
 
 
 @pytest.mark.parametrize("function", CARDED.values(), ids=CARDED.keys())

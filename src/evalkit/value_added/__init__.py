@@ -1,9 +1,19 @@
 """Value-added: what schools, classes and counties add to their pupils' scores."""
 
 from evalkit.value_added.crossed import crossed
+from evalkit.value_added.errors_in_variables import errors_in_variables
+from evalkit.value_added.fixed import fixed
 from evalkit.value_added.left_out import leave_one_out
 from evalkit.value_added.model import Multilevel
 from evalkit.value_added.multilevel import multilevel
 from evalkit.value_added.pupils import pupils
 
-__all__ = ["Multilevel", "crossed", "leave_one_out", "multilevel", "pupils"]
+__all__ = [
+    "Multilevel",
+    "crossed",
+    "errors_in_variables",
+    "fixed",
+    "leave_one_out",
+    "multilevel",
+    "pupils",
+]

@@ -158,7 +158,7 @@ def gather(data: Data, levels: Sequence[Level], on: Sequence[str] | None) -> Row
         log_weights = None if data.weighting else np.zeros(len(data))
         outcome, ledger = data.score, (*data.missing.ledger(), *data.notes)
     z, within, centre, scale = _centred(columns, within, data.weight, single, names)
-    units = [_units(data, level) for level in levels]
+    units = [units_of(data, level) for level in levels]
     return Rows(
         n=n, z=z, within=within, single=single, log_weights=log_weights,
         codes=tuple(codes for codes, _ in units), labels=tuple(labels for _, labels in units),
@@ -200,7 +200,7 @@ def _centred(
     return z, within, centre, scale
 
 
-def _units(data: Data, level: Level) -> tuple[Codes, Labels]:
+def units_of(data: Data, level: Level) -> tuple[Codes, Labels]:
     """Unit of each row, and the units' labels, without units that no row uses."""
     parts = [level] if isinstance(level, str) else list(level)
     columns = [_column(data, part) for part in parts]
