@@ -194,7 +194,11 @@ CARD = (
     "Checked against.",
     "Fails when.",
 )
-MODELS = ("value_added.multilevel", "value_added.crossed")  # of pupils or their sums; no psi
+MODELS = (
+    "value_added.multilevel",
+    "value_added.crossed",
+    "value_added.drift",
+)  # of pupils or their sums; no psi
 MADE = ("value_added.fixed", "value_added.errors_in_variables")
 ESTIMATORS = {n: f for n, f in PUBLIC.items() if n.startswith(("did.", "gaps.")) or n in MADE}
 CARDED = ESTIMATORS | {n: PUBLIC[n] for n in MODELS}
