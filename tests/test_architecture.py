@@ -199,7 +199,7 @@ MODELS = (
     "value_added.crossed",
     "value_added.drift",
 )  # of pupils or their sums; no psi
-MADE = ("value_added.fixed", "value_added.errors_in_variables")
+MADE = tuple(f"value_added.{n}" for n in ("fixed", "errors_in_variables", "progress"))
 ESTIMATORS = {n: f for n, f in PUBLIC.items() if n.startswith(("did.", "gaps.")) or n in MADE}
 CARDED = ESTIMATORS | {n: PUBLIC[n] for n in MODELS}
 

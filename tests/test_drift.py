@@ -15,7 +15,7 @@ TWIN = 1e-10  # loops and arrays sum in another order
 def records(
     teachers=60, years=5, classes=2, pupils=15, seed=1, drift=0.2, school=None, missing=0.3
 ):
-    """Teachers whose effects fade by ``drift`` a year, seen in some years, with classes of pupils."""
+    """Teachers whose effects fade by ``drift`` a year, seen in some years, with classes."""
     rng = np.random.default_rng(seed)
     rows = []
     for teacher in range(teachers):

@@ -46,6 +46,7 @@ _DOORS = {
     "stack": "evalkit.core.estimate",
     "summaries": "evalkit.data.summaries",
     "profile": "evalkit.inference.profile",
+    "progress_bands": "evalkit.inference.bands",
     "ranks": "evalkit.inference.ranks",
     "wald": "evalkit.inference.infer",
 }
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from evalkit.did.dose import floor_dose as floor_dose
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
+    from evalkit.inference.bands import progress_bands as progress_bands
     from evalkit.inference.compare import compare as compare
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer

@@ -237,6 +237,9 @@ CASES = [
          lambda p: ek.value_added.errors_in_variables(
              p, on=["x", "z"], reliability={"x": 0.9}, within="unit"),
          VARIANT, absorbs=("unit",), design=False, copies=False, block=regressor("z")),
+    Case("progress by bands",
+         lambda p: ek.value_added.progress(p, effect="county", prior="base", bands=3).estimate,
+         absorbs=(), linear=False, design=False, exact=False, block=unmoved),
     Case("gap", lambda p: ek.gaps.gap(p, between="group", high="urban", low="rural"),
          absorbs=("time",), linear=False, design=False, block=urban),
     Case("mean", lambda p: ek.gaps.spread(p, metric="mean"), VARIANT, absorbs=(), linear=False,

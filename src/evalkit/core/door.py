@@ -193,6 +193,16 @@ def refuse_text_or_repeats(option: str, names: Sequence[str]) -> None:
         raise OptionError(f"{option} names {some(repeated)} twice")
 
 
+def refuse_shrunken(frame: Any, outcome: str) -> None:
+    """Refuse an outcome that its table knows to be shrunken."""
+    if outcome in getattr(frame, "attrs", {}).get("shrunken", ()):
+        raise PanelError(
+            f"column {outcome!r} is shrunken: each value is pulled to the mean, so that every "
+            "difference between units, a treatment effect among them, comes out too small. Use the "
+            "raw column with precision weights (value_added.outcome)."
+        )
+
+
 def refuse_duplicates(
     unit: str, time: str, cell: Codes, units: Labels, times: Labels, rows: Codes
 ) -> None:

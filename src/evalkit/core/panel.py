@@ -19,6 +19,7 @@ from evalkit.core.door import (
     compact,
     refuse_duplicates,
     refuse_outside,
+    refuse_shrunken,
     refuse_text_or_repeats,
     refuse_weights,
 )
@@ -145,6 +146,7 @@ class Panel:
         Panel 'score' (synthetic): 4 rows, 2 units x 2 periods, balanced; 1 treated in 1 cohort
         """
         check_option("provenance", provenance, TIERS)
+        refuse_shrunken(frame, outcome)
         for option, listed in (("covariates", covariates), ("categories", categories)):
             refuse_text_or_repeats(option, listed)
         door = Door(frame)

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
-from evalkit.core.errors import CombinationError, IdentificationError, check_option, some
+from evalkit.core.errors import CombinationError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
@@ -19,11 +19,10 @@ from evalkit.core.scores import Scores
 from evalkit.core.sparse import DENSE, Sparse
 from evalkit.engines.regress import Fit, undemeaned
 from evalkit.value_added.errors_in_variables import fit_corrected
-from evalkit.value_added.gather import Level, name_of, units_of
+from evalkit.value_added.gather import Level, name_of, units_of, with_company
 
 Centre: TypeAlias = Literal["pupils", "units"]
 
-FEW = 2  # pupils below which a unit shows no error of its own
 LARGE = 1 << 25  # entries of the design with one column per unit, for leverages
 
 
@@ -85,7 +84,7 @@ def fixed(
     array([-1.5,  1.5])
     """
     check_option("centre", centre, get_args(Centre))
-    panel, notes = _with_company(panel, effect)
+    panel, notes = with_company(panel, effect)
     codes, labels = units_of(panel, effect)
     units = Groups(codes, len(labels))
     unit = Groups(panel.unit, panel.n_units)
@@ -169,25 +168,6 @@ class Dummies:
     def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
         """Combinations that one cluster identifies alone."""
         return self.fit.identified_by_one(cluster, combination)
-
-
-def _with_company(panel: Panel, effect: Level) -> tuple[Panel, list[str]]:
-    """The panel without units of a single row, which are named."""
-    codes, labels = units_of(panel, effect)
-    counts = np.bincount(codes)
-    alone = np.flatnonzero(counts < FEW)
-    if len(labels) - len(alone) < 2:
-        raise IdentificationError(
-            f"{len(labels) - len(alone)} units of {name_of(effect)!r} have two rows or more; "
-            "effects are compared between at least two"
-        )
-    if not len(alone):
-        return panel, []
-    note = (
-        f"{len(alone)} units of {name_of(effect)} left out, as a single row shows no error of its "
-        f"own: {some(labels[alone])}"
-    )
-    return panel.where(counts[codes] >= FEW), [note]
 
 
 def _scores(

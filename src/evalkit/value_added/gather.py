@@ -21,6 +21,7 @@ from evalkit.engines.variance_components import Stack
 Level: TypeAlias = str | tuple[str, ...]
 Data: TypeAlias = Panel | Summaries
 
+COMPANY = 2  # rows below which a unit shows no error of its own
 FLAT = 1e-12  # a deviation this small beside the mean is rounding
 ALIKE = 1e-9  # share of a column's length that the others must leave unexplained
 
@@ -250,3 +251,22 @@ def refuse_collinear(cross: Matrix, names: Sequence[str]) -> None:
         f"the regressors are collinear: {some(names[at] for at in redundant)} is a combination of "
         f"{some(names[at] for at in partners)}. Remove one of them."
     )
+
+
+def with_company(panel: Panel, effect: Level) -> tuple[Panel, list[str]]:
+    """The panel without units of a single row, which are named."""
+    codes, labels = units_of(panel, effect)
+    counts = np.bincount(codes)
+    alone = np.flatnonzero(counts < COMPANY)
+    if len(labels) - len(alone) < 2:
+        raise IdentificationError(
+            f"{len(labels) - len(alone)} units of {name_of(effect)!r} have two rows or more; "
+            "effects are compared between at least two"
+        )
+    if not len(alone):
+        return panel, []
+    note = (
+        f"{len(alone)} units of {name_of(effect)} left out, as a single row shows no error of its "
+        f"own: {some(labels[alone])}"
+    )
+    return panel.where(counts[codes] >= COMPANY), [note]
