@@ -195,6 +195,29 @@ def test_a_unit_is_left_out_exactly(data):
         np.testing.assert_allclose((deviance[j], square[j]), expected, rtol=1e-6, atol=1e-6)
 
 
+def test_units_condensed_by_size_give_the_same_sweep_and_fit():
+    from evalkit.engines.sizes import Sizes
+
+    rng = np.random.default_rng(2)
+    school = np.repeat(np.arange(400), rng.integers(1, 6, 400))
+    x = np.column_stack([np.ones(len(school)), rng.normal(size=len(school))])
+    y = 0.5 * rng.normal(size=400)[school] + rng.normal(size=len(school))
+    z = np.column_stack([x, y])
+    sums = np.array([z[school == j].sum(axis=0) for j in range(400)])[:, None, :]
+    plain = Nested(z.T @ z, sums, (), (np.eye(1),))
+    small = plain.condensed()
+    assert isinstance(small, Sizes)
+    for method in ("reml", "ml"):
+        a = Criterion(plain, *x.shape, method).at([np.array([[0.7]])])
+        b = Criterion(small, *x.shape, method).at([np.array([[0.7]])])
+        assert b.value == pytest.approx(a.value, rel=1e-12)
+        np.testing.assert_allclose(b.gradients[0], a.gradients[0], rtol=1e-10)
+    solution = fit(Criterion(plain, *x.shape, "reml"))
+    assert len(solution.point.sweep.pull[0]) == 400  # the full point, for predictions
+    nothing = Criterion(plain, *x.shape, "reml").at(solution.factors)
+    assert abs(nothing.gradients[0][0, 0]) < 1e-6
+
+
 # --- The boundary ------------------------------------------------------------------------------
 
 

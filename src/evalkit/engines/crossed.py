@@ -60,6 +60,10 @@ class Crossed:
         """Every factor has one column."""
         return (1,) * ((self.large is not None) + len(self.small))
 
+    def condensed(self) -> Crossed:
+        """Itself."""
+        return self
+
     @cached_property
     def _first(self) -> Groups:
         return self.large or Groups(np.zeros(len(self.cells), np.intp), 1)

@@ -8,7 +8,7 @@ that trusts it may stop there for no reason.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -164,7 +164,11 @@ class Solution:
 
 def fit(criterion: Criterion, *, scale: float | None = None) -> Solution:
     """Minimise the criterion over all variances; ``scale`` holds the residual variance if known."""
-    return settle(criterion, _scored(criterion, scale), scale=scale)
+    quick = replace(criterion, effects=criterion.effects.condensed())
+    found = settle(quick, _scored(quick, scale), scale=scale)
+    if quick.effects is criterion.effects:
+        return found
+    return replace(found, criterion=criterion, point=criterion.at(found.factors, scale))
 
 
 def _scored(criterion: Criterion, scale: float | None) -> list[Matrix]:

@@ -56,6 +56,10 @@ class Effects(Protocol):
         """Columns ``q`` of each block."""
         ...
 
+    def condensed(self) -> Effects:
+        """The same blocks in a form that gives the criterion faster, or themselves."""
+        ...
+
     def sweep(self, factors: Sequence[Matrix]) -> Sweep:
         r"""The pass for :math:`\Theta_l=` ``factors[l] @ factors[l].T``."""
         ...
@@ -102,6 +106,14 @@ class Nested:
     def widths(self) -> tuple[int, ...]:
         """Columns ``q`` of each level."""
         return tuple(basis.shape[1] for basis in self.bases)
+
+    def condensed(self) -> Effects:
+        """Units by size, where one level has nothing but an intercept."""
+        from evalkit.engines.sizes import Sizes
+
+        if len(self.bases) > 1 or self.bases[0].shape != (1, 1) or self.bases[0][0, 0] != 1:
+            return self
+        return Sizes.of(self.cross, self.sums[:, 0, :]) or self
 
     def sweep(self, factors: Sequence[Matrix]) -> Sweep:
         """Climb from the finest level to the coarsest, then descend with what lies above."""

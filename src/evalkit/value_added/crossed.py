@@ -106,7 +106,9 @@ def crossed(
         counts.append(np.asarray(z.sum(axis=0), float).ravel())
     named = [*(names[at] for at in order), *parts]
     _refuse_alike(named, groups, counts)
-    effects = Crossed(rows.cross(), rows.z, groups[0] if groups else None, tuple(small))
+    effects = Crossed(
+        rows.cross(), rows.sums_of_rows(), groups[0] if groups else None, tuple(small)
+    )
     refuse_collinear(effects.cross, rows.names)
     solution = fit(Criterion(effects, rows.pupils, len(rows.names), method, rows.constant(method)))
     blocks = blocks_of(rows, named, [[0]] * len(named), labels, counts)

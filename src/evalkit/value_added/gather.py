@@ -21,6 +21,7 @@ from evalkit.engines.variance_components import Stack
 Level: TypeAlias = str | tuple[str, ...]
 Data: TypeAlias = Panel | Summaries
 
+BLOCK = 1 << 14  # rows at a time
 COMPANY = 2  # rows below which a unit shows no error of its own
 FLAT = 1e-12  # a deviation this small beside the mean is rounding
 ALIKE = 1e-9  # share of a column's length that the others must leave unexplained
@@ -28,53 +29,48 @@ ALIKE = 1e-9  # share of a column's length that the others must leave unexplaine
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Pupils, or cells of pupils: ``R`` rows of ``c`` columns ``[1 x y]``, centred and scaled.
+    """Pupils, or cells of pupils: ``R`` rows of ``c`` columns ``[1 x y]``.
+
+    Whatever is made of them is centred and scaled: a raw column is ``centre + scale * column``
+    (the outcome is not scaled).
 
     Parameters
     ----------
     n : Vector (R,)
         Pupils of each row.
-    z : Matrix (R, c)
-        Weighted sums of the columns; the first is the weight.
-    within : Stack (R, c, c) or None
-        What each row adds to cross-products beyond ``z z' / weight`` (cells only).
+    columns : tuple of Vector (R,)
+        Raw values, or means of cells, of the columns but the first.
+    weight : Vector (R,) or None
+        Sum of weights of each row; None where every row is one pupil of weight one.
+    within : Stack (R, c - 1, c - 1) or None
+        Cross-products of each row about its mean (cells only), raw.
     codes : tuple of Codes (R,)
         Unit of each row, per grouping.
     labels : tuple of Labels
         Units of each grouping.
     centre, scale : Vector (c,)
-        A raw column is ``centre + scale * column``; the outcome is not scaled.
+    products : Matrix (c, c) or None
+        Raw cross-products about ``centre``; None where they have to be summed anew.
     names : tuple of str
         The regressors, the intercept first.
-    single : bool
-        True if every row is one pupil of weight one.
     log_weights : Vector (R,) or None
         Sums of log weights, which the likelihood of single pupils has; None where it is unknown.
     """
 
     n: Vector
-    z: Matrix
+    columns: tuple[Vector, ...]
+    weight: Vector | None
     within: Stack | None
     codes: tuple[Codes, ...]
     labels: tuple[Labels, ...]
     centre: Vector
     scale: Vector
+    products: Matrix | None
     names: tuple[str, ...]
-    single: bool
     log_weights: Vector | None
     outcome: str
     provenance: Provenance
     ledger: tuple[str, ...]
-
-    @property
-    def weight(self) -> Vector:
-        """Sum of weights of each row ``(R,)``."""
-        return self.z[:, 0]
-
-    @property
-    def mean(self) -> Matrix:
-        """Means of the columns in each row ``(R, c)``."""
-        return self.z if self.single else self.z / self.weight[:, None]
 
     @property
     def pupils(self) -> int:
@@ -89,7 +85,8 @@ class Rows:
     def weighted(self, share: Vector) -> Rows:
         """The rows with weights multiplied by ``share`` ``(R,)``."""
         within = None if self.within is None else self.within * share[:, None, None]
-        return replace(self, z=self.z * share[:, None], within=within, single=False)
+        weight = share if self.weight is None else self.weight * share
+        return replace(self, weight=weight, within=within, products=None)
 
     def raw(self) -> tuple[Matrix, Vector]:
         """Coefficients on raw columns are ``turn @ beta + shift``."""
@@ -100,24 +97,66 @@ class Rows:
         shift[0] = self.centre[p]
         return turn, shift
 
+    def sums_of_rows(self) -> Matrix:
+        """Weighted sums of the columns in each row ``(R, c)``; the first is the weight."""
+        weight = np.ones(len(self.n)) if self.weight is None else self.weight
+        z = np.empty((len(self.scale), len(weight))).T
+        z[:, 0] = weight
+        for k, column in enumerate(self.columns, start=1):
+            z[:, k] = weight * (column - self.centre[k]) / self.scale[k]
+        return z
+
     def cross(self) -> Matrix:
         """Cross-products over all rows ``(c, c)``."""
-        cross: Matrix = self.z.T @ self.mean
-        return cross if self.within is None else cross + self.within.sum(axis=0)
+        products = self.products
+        if products is None:
+            products = _cross(self.columns, self.weight, self.within, self.centre)
+        return products / np.outer(self.scale, self.scale)
 
     def sums(self, groups: Groups, r: int) -> Stack:
         """``Z_j'[1 x y]`` of each unit ``(m, r, c)``, for the first ``r`` columns."""
-        out = np.empty((groups.size, r, self.z.shape[1]))
-        mean = self.mean
+        c, buffer = len(self.scale), np.empty(len(self.n))
+        out = np.empty((groups.size, r, c))
         for a in range(r):
-            for b in range(a, self.z.shape[1]):
-                column = self.z[:, b] if a == 0 else mean[:, a] * self.z[:, b]
-                if a and self.within is not None:
-                    column = column + self.within[:, a, b]
-                out[:, a, b] = groups.sum(column)
+            factor = self.weight
+            if a:
+                factor = (self.columns[a - 1] - self.centre[a]) * (
+                    1.0 if self.weight is None else self.weight
+                )
+            for b in range(a, c):
+                out[:, a, b] = self._sum(groups, factor, a, b, buffer)
                 if a < b < r:
                     out[:, b, a] = out[:, a, b]
-        return out
+        return out / np.outer(self.scale[:r], self.scale)
+
+    def _sum(self, groups: Groups, factor: Vector | None, a: int, b: int, buffer: Vector) -> Vector:
+        if b == 0:
+            if factor is None:
+                return np.bincount(groups.codes, minlength=groups.size).astype(float)
+            return groups.sum(factor)
+        np.subtract(self.columns[b - 1], self.centre[b], out=buffer)
+        if factor is not None:
+            np.multiply(buffer, factor, out=buffer)
+        if a and self.within is not None:
+            np.add(buffer, self.within[:, a - 1, b - 1], out=buffer)
+        return groups.sum(buffer)
+
+
+def _cross(
+    columns: Sequence[Vector], weight: Vector | None, within: Stack | None, centre: Vector
+) -> Matrix:
+    """Cross-products of ``[1 columns]`` about ``centre``, in blocks that stay in the cache."""
+    c, n = len(columns) + 1, len(columns[0])
+    out, block = np.zeros((c, c)), np.ones((c, min(BLOCK, n)))
+    for first in range(0, n, BLOCK):
+        last = min(first + BLOCK, n)
+        z = block[:, : last - first]
+        for k, column in enumerate(columns, start=1):
+            np.subtract(column[first:last], centre[k], out=z[k])
+        out += z @ z.T if weight is None else (z * weight[first:last]) @ z.T
+    if within is not None:
+        out[1:, 1:] += within.sum(axis=0)
+    return out
 
 
 def name_of(level: Level) -> str:
@@ -149,56 +188,41 @@ def gather(data: Data, levels: Sequence[Level], on: Sequence[str] | None) -> Row
     log_weights: Vector | None
     if isinstance(data, Panel):
         columns = [*map(data.column, names), data.y]
-        n, within, single = np.ones(len(data.y)), None, bool((data.weight == 1).all())
-        log_weights = np.zeros(len(n)) if single else np.log(data.weight)
+        n, within = np.ones(len(data.y)), None
+        weight = None if (data.weight == 1).all() else data.weight
+        log_weights = np.zeros(len(n)) if weight is None else np.log(weight)
         outcome, ledger = data.outcome, data.ledger
     else:
         at = [*map(data.at, names), data.at(data.score)]
-        columns, single = list(data.mean[:, at].T), False
+        columns, weight = list(data.mean[:, at].T), data.weight
         n, within = data.n.astype(float), data.cross[:, at][:, :, at]
         log_weights = None if data.weighting else np.zeros(len(data))
         outcome, ledger = data.score, (*data.missing.ledger(), *data.notes)
-    z, within, centre, scale = _centred(columns, within, data.weight, single, names)
+    centre, scale, products = _standards(columns, weight, within, names)
     units = [units_of(data, level) for level in levels]
     return Rows(
-        n=n, z=z, within=within, single=single, log_weights=log_weights,
+        n=n, columns=tuple(columns), weight=weight, within=within, log_weights=log_weights,
         codes=tuple(codes for codes, _ in units), labels=tuple(labels for _, labels in units),
-        centre=centre, scale=scale, names=("(intercept)", *names),
+        centre=centre, scale=scale, products=products, names=("(intercept)", *names),
         outcome=outcome, provenance=data.provenance, ledger=ledger,
     )  # fmt: skip
 
 
-def _centred(
-    columns: Sequence[Vector],
-    within: Stack | None,
-    weight: Vector,
-    single: bool,
-    names: Sequence[str],
-) -> tuple[Matrix, Stack | None, Vector, Vector]:
-    """Weighted sums of the intercept and the columns, each about its mean, in its deviations."""
-    total, c = float(weight.sum()), len(columns) + 1
-    z = np.empty((c, len(weight))).T  # column by column
-    z[:, 0] = weight
-    centre, scale = np.zeros(c), np.ones(c)
+def _standards(
+    columns: Sequence[Vector], weight: Vector | None, within: Stack | None, names: Sequence[str]
+) -> tuple[Vector, Vector, Matrix]:
+    """Means of the columns, deviations of the regressors, cross-products; refuse a constant."""
+    total = len(columns[0]) if weight is None else float(weight.sum())
+    centre, scale = np.zeros(len(columns) + 1), np.ones(len(columns) + 1)
     for k, column in enumerate(columns, start=1):
-        centre[k] = (column.sum() if single else weight @ column) / total
-        about = column - centre[k]
-        square = float(about @ (about if single else weight * about))
-        if within is not None:
-            square += float(within[:, k - 1, k - 1].sum())
-        z[:, k] = about if single else weight * about
-        if k <= len(names):
-            scale[k] = np.sqrt(square / total)
-            if scale[k] <= FLAT * max(abs(centre[k]), scale[k]):
-                raise IdentificationError(
-                    f"{names[k - 1]!r} is the same for all pupils; leave it out"
-                )
-            z[:, k] /= scale[k]
-    if within is not None:
-        framed = np.zeros((len(within), c, c))
-        framed[:, 1:, 1:] = within / np.outer(scale[1:], scale[1:])
-        within = framed
-    return z, within, centre, scale
+        centre[k] = float(column.sum() if weight is None else weight @ column) / total
+    products = _cross(columns, weight, within, centre)
+    spread = np.sqrt(np.diag(products) / total)
+    for k, name in enumerate(names, start=1):
+        scale[k] = spread[k]
+        if scale[k] <= FLAT * max(abs(centre[k]), scale[k]):
+            raise IdentificationError(f"{name!r} is the same for all pupils; leave it out")
+    return centre, scale, products
 
 
 def units_of(data: Data, level: Level) -> tuple[Codes, Labels]:

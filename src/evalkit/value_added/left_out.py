@@ -67,7 +67,7 @@ def leave_one_out(fit: Multilevel, data: Data) -> pd.DataFrame:
             rows.weighted(share),
             None if extra is None else extra - rows.n * np.log(share),
         )
-    deviance, square = leave_out(fit.solution, rows.sums(tree.finest, rows.z.shape[1]), block.n)
+    deviance, square = leave_out(fit.solution, rows.sums(tree.finest, len(rows.scale)), block.n)
     deviance = deviance + (np.nan if extra is None else tree.finest.sum(extra))
     return pd.DataFrame(
         {

@@ -115,22 +115,24 @@ def multilevel(
     columns = [[0, *(1 + random.index(name) for name in names_)] for names_ in chosen]
     tree.refuse_single(rows, names)
     bases = tuple(np.eye(1 + len(random))[:, at] for at in columns)
-    first = criterion(rows, tree, bases, method)
-    refuse_collinear(rows.cross(), rows.names)
-    _refuse_exact(rows, tree, names[0])
+    effects = nested(rows, tree, bases)
+    refuse_collinear(effects.cross, rows.names)
+    _refuse_exact(effects, names[0])
     if csem is None:
-        solution = fit(first)
+        solution = fit(_criterion(rows, effects, method))
     else:
         solution = _with_known_errors(rows, tree, bases, method, errors(data, csem))
     blocks = blocks_of(rows, names, columns, tree.labels, tree.pupils(rows), tree.parents)
     return finish(rows, solution, blocks, _ordered(data, on, [], csem), levels, csem)
 
 
-def criterion(
-    rows: Rows, tree: Tree, bases: tuple[Matrix, ...], method: Method, more: float = 0.0
-) -> Criterion:
-    """What is minimised, from the sums of the rows; ``more`` is added to its constant."""
-    effects = Nested(rows.cross(), rows.sums(tree.finest, len(bases[0])), tree.starts, bases)
+def nested(rows: Rows, tree: Tree, bases: tuple[Matrix, ...]) -> Nested:
+    """Sums of the rows by the units of the tree."""
+    return Nested(rows.cross(), rows.sums(tree.finest, len(bases[0])), tree.starts, bases)
+
+
+def _criterion(rows: Rows, effects: Nested, method: Method, more: float = 0.0) -> Criterion:
+    """What is minimised; ``more`` is added to its constant."""
     return Criterion(effects, rows.pupils, len(rows.names), method, rows.constant(method) + more)
 
 
@@ -160,12 +162,14 @@ def _with_known_errors(
 
     The criterion is minimised over the one number :math:`s^2`, around fits of all the others.
     """
-    n, top = rows.n, float(np.log(np.diag(rows.cross())[-1] / rows.weight.sum()))
+    n, cross = rows.n, rows.cross()
+    top = float(np.log(cross[-1, -1] / cross[0, 0]))
 
     def seen(log_scale: float) -> Criterion:
         ratio = noise / np.exp(log_scale)
         more = float(n @ np.log1p(ratio))
-        return criterion(rows.weighted(1 / (1 + ratio)), tree, bases, method, more)
+        weighted = rows.weighted(1 / (1 + ratio))
+        return _criterion(weighted, nested(weighted, tree, bases), method, more)
 
     def at(log_scale: float) -> Solution:
         return fit(seen(log_scale), scale=float(np.exp(log_scale)))
@@ -223,10 +227,10 @@ def _ordered(
     return [*random, *(name for name in fixed if name not in random)]
 
 
-def _refuse_exact(rows: Rows, tree: Tree, finest: str) -> None:
+def _refuse_exact(effects: Nested, finest: str) -> None:
     """Refuse scores that the finest units and the regressors explain without a rest."""
-    m, cross = rows.sums(tree.finest, 1)[:, 0, :], rows.cross()
-    p = len(rows.names)
+    m, cross = effects.sums[:, 0, :], effects.cross
+    p = len(cross) - 1
     within = cross - m.T @ (m / m[:, :1])
     value, axes = np.linalg.eigh(within[1:p, 1:p])
     kept = value > EXACT * np.diag(cross)[1:p].max(initial=0.0)

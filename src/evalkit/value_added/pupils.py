@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Labels, Vector, cross
+from evalkit.core.arrays import Groups, Vector, cross
 from evalkit.core.door import Door, refuse_text_or_repeats
 from evalkit.core.errors import OptionError, PanelError, check_option, some
 from evalkit.core.panel import Panel
@@ -113,17 +113,16 @@ def pupils(
     grouping = list(dict.fromkeys([*keys, *standardise, *peers, *named]))
     numeric = [score, *prior, *([weight] if weight else [])]
     door.require([*numeric, *controls, *grouping])
-    labels = {name: door.label(name) for name in grouping}
     scores = {name: door.number(name) for name in (score, *prior)}
     covariates = _controls(door, controls)
     if standardise:
-        cohort = _cells(labels, standardise)
+        cohort = _cells(door, standardise)
         scores = {n: _standardised(n, v, cohort, standardise) for n, v in scores.items()}
     ledger: list[str] = []
     made = _prior(scores, prior, degree, missing, ledger)
     if peers:
         together = [*peers, *([year] if year and year not in peers else [])]
-        made |= _peers(scores, prior, _cells(labels, together))
+        made |= _peers(scores, prior, _cells(door, together))
     columns: dict[str, Any] = {score: scores[score], **covariates, **made}
     columns |= {name: frame[name] for name in [*grouping, *([weight] if weight else [])]}
     unit, time = pupil or _free("row", columns), year or _free("period", columns)
@@ -134,7 +133,8 @@ def pupils(
         columns, outcome=score, unit=unit, time=time, provenance=provenance, cluster=cluster,
         weight=weight, covariates=[*covariates, *made], categories=keys,
     )  # fmt: skip
-    ledger += _vanished(panel, labels, keys)
+    if len(panel.y) < rows:
+        ledger += _vanished(panel, door, keys)
     return replace(panel, ledger=(*panel.ledger, *ledger))
 
 
@@ -166,13 +166,18 @@ def _controls(door: Door, controls: Sequence[str]) -> dict[str, Vector]:
     return made
 
 
-def _cells(labels: Mapping[str, tuple[Codes, Labels]], keys: Sequence[str]) -> Cells:
+def _cells(door: Door, keys: Sequence[str]) -> Cells:
     """Groups of rows with equal keys, and a name for each."""
-    codes = cross([labels[key][0] for key in keys])
+    columns = [door.label(key) for key in keys]
+    codes = cross([code for code, _ in columns])
     groups = Groups(codes, int(codes.max()) + 1)
     first = np.unique(codes, return_index=True)[1]
     names = [
-        ", ".join(f"{key} {labels[key][1][labels[key][0][row]]!s}" for key in keys) for row in first
+        ", ".join(
+            f"{key} {labels[code[row]]!s}"
+            for key, (code, labels) in zip(keys, columns, strict=True)
+        )
+        for row in first
     ]
     return groups, names
 
@@ -235,15 +240,14 @@ def _peers(scores: dict[str, Vector], prior: Sequence[str], group: Cells) -> dic
     return made
 
 
-def _vanished(
-    panel: Panel, labels: Mapping[str, tuple[Codes, Labels]], keys: Sequence[str]
-) -> list[str]:
+def _vanished(panel: Panel, door: Door, keys: Sequence[str]) -> list[str]:
     """One line per key of which units lost every row."""
     lines = []
     for key in keys:
-        gone = np.setdiff1d(labels[key][1], panel.category(key).labels)
+        labels = door.label(key)[1]
+        gone = np.setdiff1d(labels, panel.category(key).labels)
         if len(gone):
             lines.append(
-                f"{len(gone)} of {len(labels[key][1])} units of {key} lost every row: {some(gone)}"
+                f"{len(gone)} of {len(labels)} units of {key} lost every row: {some(gone)}"
             )
     return lines
