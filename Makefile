@@ -30,11 +30,12 @@ lock := $(py) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-header --no-annotate $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check notebooks lab serve check-web lock clean .venv
+.PHONY: help book test check notebooks simulate lab serve check-web lock clean .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "  options: PYTHON=python3.12 (which Python makes .venv), INSTALLER=pip (instead of uv), PORT=8000 (serve)"
+	@echo "           ONLY=\"did reversals\" (which cells), DRAWS=100 (fewer), SAVE=1 (store) (simulate)"
 
 book: .venv ## execute the notebooks and build the book: book/_build/html/index.html
 	@$(py) tools/notebooks.py stage
@@ -62,6 +63,10 @@ lint: .venv
 
 notebooks: .venv ## re-execute the notebooks and save outputs and results/, to be committed
 	$(py) tools/notebooks.py save
+
+simulate: .venv ## run the simulations again and hold them against the stored tables (hours)
+	nice -n 10 $(py) -m simulations $(if $(ONLY),--only "$(ONLY)") $(if $(DRAWS),--draws $(DRAWS)) \
+		$(if $(SAVE),--save)
 
 lab: .venv ## open the notebooks in JupyterLab
 	$(py) -m jupyter lab notebooks

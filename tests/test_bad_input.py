@@ -6,6 +6,7 @@ One row per way to be wrong; grown with every bug. Where a test names rows, the 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -394,6 +395,126 @@ def test_a_question_the_data_cannot_answer_is_refused_by_name(ask, words):
         ask()
     for word in words:
         assert word in str(refused.value)
+
+
+# --- Few clusters, and tests by draws ----------------------------------------------------------
+
+
+def by(*districts):
+    """Towns of as many districts as are named, which adopt (True) or not."""
+    district = towns()["town"] % len(districts)
+    return towns(district=district, start=np.where(np.array(districts)[district], 2002.0, np.nan))
+
+
+def dpanel(*districts):
+    return tpanel(by(*districts), cluster="district", dose=None)
+
+
+def robust(p):
+    return ek.did.callaway_santanna(p, covariates=["size"], method="reg")
+
+
+JUDGED = {
+    "one cluster, wild": (
+        lambda: ek.wild_bootstrap(ek.did.two_way(tpanel(towns(), cluster="ones"))),
+        ["single cluster", "finer level", "randomisation"]),
+    "one cluster, jackknife": (
+        lambda: ek.jackknife(tpanel(towns(), cluster="ones"), ek.did.two_way), ["two clusters"]),
+    "all clusters treated, Conley-Taber": (
+        lambda: ek.conley_taber(dpanel(True, True), lambda p: ek.did.imputation(
+            replace(p, cohort=np.where(p.units % 2 == 0, 2002.0, 2003.0)))),
+        ["every cluster has treated units", "Use the wild bootstrap, or randomisation"]),
+    "all clusters treated, Ferman-Pinto": (
+        lambda: ek.ferman_pinto(tpanel(
+            towns(start=np.where(towns()["town"] < 6, 2002.0, 2003.0)), dose=None),
+            ek.did.imputation), ["every cluster has treated units"]),
+    "all clusters treated, randomisation": (
+        lambda: ek.randomisation(
+            tpanel(towns(start=2002.0), dose=None), ek.did.imputation, rule="complete"),
+        ["one way to deal the dates out among 12 clusters", "nothing was left to chance"]),
+    "all clusters treated, size": (
+        lambda: ek.measured_size(tpanel(
+            towns(start=np.where(towns()["town"] < 6, 2002.0, 2003.0))), ek.did.imputation),
+        ["0 clusters are never treated", "5 or more", "randomisation"]),
+    "nobody treated, Conley-Taber": (
+        lambda: ek.conley_taber(
+            tpanel(towns(start=np.nan)), lambda p: ek.did.regression(p, on=["x"])),
+        ["no unit is treated", "cohort="]),
+    "a covariate method without row weights": (
+        lambda: ek.conley_taber(tpanel(towns()), robust),
+        ["no row weights", "ek.placebo", "ek.randomisation"]),
+    "sizes that are not positive": (
+        lambda: ek.ferman_pinto(tpanel(towns().query("town < 2 or town > 5")), ek.did.two_way,
+                                size="size"),
+        ["'size' must be positive", "unit 0 has 0 in 2000"]),
+    "a size that the panel lacks": (
+        lambda: ek.ferman_pinto(tpanel(towns().query("town < 2 or town > 5")), ek.did.two_way,
+                                size="pupils"), ["no covariate 'pupils'", "covariates="]),
+    "clusters that hold treated and untreated units": (
+        lambda: ek.randomisation(
+            tpanel(towns(d=towns()["town"] // 4), cluster="d"), ek.did.two_way, rule="complete"),
+        ["cluster 0 has units with different dates or doses", "by='unit'", "within='cluster'"]),
+    "a stratum that the panel lacks": (
+        lambda: ek.randomisation(
+            tpanel(towns()), ek.did.two_way, rule="complete", within="prefecture"),
+        ["no category 'prefecture'", "categories="]),
+    "no rule of assignment": (
+        lambda: ek.randomisation(tpanel(towns()), ek.did.two_way, rule="random"),
+        ["rule='random'", "'complete', 'dates'"]),
+    "one draw": (
+        lambda: ek.wild_bootstrap(ek.did.two_way(tpanel(towns())), draws=1),
+        ["draws=1", "9999"]),
+    "a level in percent": (
+        lambda: ek.conley_taber(tpanel(towns()), ek.did.two_way, level=95),
+        ["level=95", "between 0 and 1"]),
+    "an instrumented regression, wild": (
+        lambda: ek.wild_bootstrap(ek.did.regression(
+            tpanel(towns()), on=["x"], endogenous=["x"], instruments=["money"])),
+        ["not for instrumented", "reduced form", "anderson_rubin"]),
+    "rows of an estimate that has none": (
+        lambda: ek.driscoll_kraay(robust(tpanel(towns())), tpanel(towns())),
+        ["contributions of rows need", "is not. Use conley"]),
+    "a partition with one label": (
+        lambda: ek.two_way_clusters(
+            ek.did.two_way(tpanel(towns(), categories=["ones"])),
+            tpanel(towns(), categories=["ones"]), by=("unit", "ones")),
+        ["unit has 12 labels and ones 1"]),
+    "singular covariance": (
+        lambda: ek.wald(ek.stack({name: ek.did.two_way(tpanel(towns())) for name in "ab"})),
+        ["singular", "fewer of them"]),
+    "an influence of draws that leave nobody out": (
+        lambda: ek.influence(ek.placebo(
+            tpanel(towns().query("town < 2 or town > 5")), ek.did.two_way, seed=1, draws=5)),
+        ["leaves no cluster out", "jackknife"]),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::evalkit.core.errors.DoubtWarning")
+@pytest.mark.parametrize(("ask", "words"), JUDGED.values(), ids=JUDGED.keys())
+def test_a_test_that_cannot_be_made_is_refused_with_its_remedy(ask, words):
+    with pytest.raises((IdentificationError, OptionError, PanelError, CombinationError)) as refused:
+        ask()
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_three_permutations_say_the_smallest_p_value_that_they_allow():
+    p = tpanel(towns(start=np.where(towns()["town"] == 0, 2002.0, np.nan)).query("town < 3"),
+               dose=None)  # fmt: skip
+    found = ek.randomisation(p, ek.did.two_way, rule="complete", studentise=False)
+    assert len(found.draws) == 3
+    assert "no p-value can be below 0.33" in repr(found)
+    assert "nothing can be rejected" in repr(found)
+
+
+def test_a_seed_that_was_forgotten_is_one_and_printed():
+    p = tpanel(towns(), dose=None)
+    for found in (
+        ek.wild_bootstrap(ek.did.two_way(p), draws=99),
+        ek.randomisation(p, ek.did.two_way, rule="complete", draws=99),
+        ek.conley_taber(tpanel(towns().query("town > 3"), dose=None), ek.did.two_way, draws=20),
+    ):
+        assert "(seed 1)" in repr(found)
 
 
 # --- Contracts --------------------------------------------------------------------------------

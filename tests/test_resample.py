@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
-from evalkit.core.errors import IdentificationError, OptionError
+from evalkit.core.errors import DoubtWarning, IdentificationError, OptionError
 from evalkit.inference import progress as shown
 from evalkit.inference.resample import take_units
 
@@ -51,6 +51,11 @@ def two_way(p):
     return ek.did.two_way(p)
 
 
+def bootstrap(p, estimator, **options):
+    """These panels have few treated clusters, and the tests ask for draws."""
+    return ek.bootstrap(p, estimator, few="show", **options)
+
+
 # --- Placebo -----------------------------------------------------------------------------------
 
 
@@ -78,7 +83,7 @@ def test_the_seed_has_no_effect_where_every_choice_is_made():
     assert one.draws.tobytes() == two.draws.tobytes()
 
 
-@pytest.mark.parametrize("resample", [ek.placebo, ek.bootstrap])
+@pytest.mark.parametrize("resample", [ek.placebo, bootstrap])
 def test_more_draws_begin_with_the_same_ones_and_the_seed_decides(resample):
     p = panel()
     few, more, other = (
@@ -88,7 +93,7 @@ def test_more_draws_begin_with_the_same_ones_and_the_seed_decides(resample):
     assert few.draws.tobytes() != other.draws.tobytes()
 
 
-@pytest.mark.parametrize("resample", [ek.placebo, ek.bootstrap])
+@pytest.mark.parametrize("resample", [ek.placebo, bootstrap])
 def test_row_order_changes_no_draw(resample):
     data = frame()
     one, two = (
@@ -160,7 +165,7 @@ def test_the_bootstrap_error_of_a_linear_estimate_is_near_that_of_its_contributi
 
 
 def test_draws_without_an_answer_are_drawn_again_and_counted():
-    result = ek.bootstrap(panel(frame(treated=2)), two_way, seed=1, draws=50)
+    result = bootstrap(panel(frame(treated=2)), two_way, seed=1, draws=50)
     assert np.isfinite(result.draws).all()
     assert "drawn again" in result.method
 
@@ -201,7 +206,7 @@ def test_a_jackknife_that_loses_a_cohort_names_the_cluster():
         ek.jackknife(panel(frame().assign(district=1)), two_way)
 
 
-@pytest.mark.parametrize("resample", [ek.placebo, ek.bootstrap])
+@pytest.mark.parametrize("resample", [ek.placebo, bootstrap])
 def test_options_that_make_no_sense_are_refused(resample):
     with pytest.raises(OptionError, match="draws=1 must be at least 2"):
         resample(panel(), two_way, seed=1, draws=1)
@@ -218,6 +223,54 @@ def test_the_table_has_normal_intervals_and_the_rank():
     np.testing.assert_allclose(half, 1.959963984540054 * table["std_error"], rtol=1e-12)
     assert "(seed 1)" in repr(result)
     assert result.provenance == "synthetic"
+
+
+def test_a_bootstrap_of_few_treated_clusters_gives_no_p_value_unless_asked():
+    p = panel(frame(treated=3))
+    with pytest.warns(DoubtWarning, match="treated clusters, against 21"):
+        result = ek.bootstrap(p, two_way, seed=1, draws=20)
+    assert result.table[["p_value", "conf_low", "conf_high"]].isna().all(axis=None)
+    assert result.std_error[0] > 0
+    assert "ek.few_treated" in repr(result)
+    assert bootstrap(p, two_way, seed=1, draws=20).table["p_value"].notna().all()
+
+
+def test_a_jackknife_of_two_means_has_the_degrees_of_freedom_of_the_smaller_side():
+    data = frame(treated=3, units=24)
+    result = ek.jackknife(panel(data, weight=None), two_way)
+    one, zero = 1 / 3, 1 / 21
+    expected = (one + zero) ** 2 / (one**2 / 2 + zero**2 / 20)
+    np.testing.assert_allclose(result.dof, [expected], rtol=1e-12)
+    assert result.table["p_value"].iloc[0] > 0
+    assert "t reference" in repr(result)
+
+
+# --- Influence ---------------------------------------------------------------------------------
+
+
+def test_a_jackknife_says_what_the_estimate_is_without_each_cluster():
+    p = panel(frame(districts=True))
+    exact = ek.influence(ek.jackknife(p, two_way))
+    codes = p.category("cluster").codes
+    for g in (0, 5):
+        np.testing.assert_allclose(exact.without[g], two_way(p.where(codes != g)).theta)
+    table = exact.table
+    assert table["change"].abs().is_monotonic_decreasing
+    assert set(table["cluster"]) == set(p.cluster)
+    assert "exact" in repr(exact)
+
+
+def test_contributions_say_it_to_first_order():
+    p = panel(frame(units=120, treated=60))
+    first, exact = ek.influence(two_way(p)), ek.influence(ek.jackknife(p, two_way))
+    change, true = (one.without - one.estimate.theta for one in (first, exact))
+    assert np.corrcoef(change[:, 0], true[:, 0])[0, 1] > 0.99
+    assert np.abs(change - true).max() < 0.1 * np.abs(true).max()
+
+
+def test_only_what_leaves_clusters_out_has_an_influence():
+    with pytest.raises(OptionError, match="leaves no cluster out"):
+        ek.influence(bootstrap(panel(), two_way, seed=1, draws=10))
 
 
 class Terminal(io.StringIO):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -12,11 +13,12 @@ import pytest
 mpl.use("Agg")
 
 import evalkit as ek
-from evalkit.core.errors import OptionError
+from evalkit.core.errors import DoubtWarning, OptionError
 from evalkit.show import register
 from evalkit.show.claims import number
 from evalkit.show.register import RegisterError
 from made import META, estimate
+from panels import RECIPES
 
 SHA = "a" * 64
 
@@ -287,6 +289,17 @@ def test_an_event_study_of_one_inference_needs_no_name(chapter):
     drawing = ek.figures.event_study(events(), title="It rises", ylabel="points")
     assert len(drawing.data) == 3
     assert drawing.figure.axes[0].get_legend() is None
+
+
+def test_a_claim_of_few_treated_clusters_has_no_interval_to_print(chapter):
+    cohorts = (2003.0,) * 3 + (np.nan,) * 27
+    panel = replace(RECIPES["balanced"], cohorts=cohorts).panel(towns=30)
+    with pytest.warns(DoubtWarning, match="3 treated clusters"):
+        made = ek.claim("few", ek.did.two_way(panel), unit="points")
+    entry = read(chapter)["claims"]["few"]
+    assert entry["se"] > 0
+    assert entry["low"] is entry["interval_display"] is None
+    assert "interval withheld" in repr(made)
 
 
 def test_a_forest_takes_rows_without_an_interval(chapter):

@@ -35,20 +35,30 @@ _DOORS = {
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
+    "conley": "evalkit.inference.conley",
+    "conley_taber": "evalkit.inference.controls",
+    "ferman_pinto": "evalkit.inference.controls",
+    "driscoll_kraay": "evalkit.inference.dependence",
+    "few_treated": "evalkit.inference.few_treated",
     "floor_dose": "evalkit.did.dose",
     "infer": "evalkit.inference.infer",
+    "influence": "evalkit.inference.influence",
     "jackknife": "evalkit.inference.resample",
     "load": "evalkit.data.contract",
+    "measured_size": "evalkit.inference.size",
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
     "negative_weights": "evalkit.inference.negative_weights",
+    "profile": "evalkit.inference.profile",
+    "progress_bands": "evalkit.inference.bands",
+    "randomisation": "evalkit.inference.randomisation",
+    "ranks": "evalkit.inference.ranks",
     "shrink": "evalkit.inference.shrink",
     "stack": "evalkit.core.estimate",
     "summaries": "evalkit.data.summaries",
-    "profile": "evalkit.inference.profile",
-    "progress_bands": "evalkit.inference.bands",
-    "ranks": "evalkit.inference.ranks",
-    "wald": "evalkit.inference.infer",
+    "two_way_clusters": "evalkit.inference.dependence",
+    "wald": "evalkit.inference.wald",
+    "wild_bootstrap": "evalkit.inference.wild",
 }
 
 __all__ = [*sorted({*_ROOMS, *_DOORS})]
@@ -72,17 +82,27 @@ if TYPE_CHECKING:
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
     from evalkit.inference.bands import progress_bands as progress_bands
     from evalkit.inference.compare import compare as compare
+    from evalkit.inference.conley import conley as conley
+    from evalkit.inference.controls import conley_taber as conley_taber
+    from evalkit.inference.controls import ferman_pinto as ferman_pinto
+    from evalkit.inference.dependence import driscoll_kraay as driscoll_kraay
+    from evalkit.inference.dependence import two_way_clusters as two_way_clusters
+    from evalkit.inference.few_treated import few_treated as few_treated
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
-    from evalkit.inference.infer import wald as wald
+    from evalkit.inference.influence import influence as influence
     from evalkit.inference.negative_weights import negative_weights as negative_weights
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.inference.profile import profile as profile
+    from evalkit.inference.randomisation import randomisation as randomisation
     from evalkit.inference.ranks import ranks as ranks
     from evalkit.inference.resample import bootstrap as bootstrap
     from evalkit.inference.resample import jackknife as jackknife
     from evalkit.inference.shrink import shrink as shrink
+    from evalkit.inference.size import measured_size as measured_size
+    from evalkit.inference.wald import wald as wald
+    from evalkit.inference.wild import wild_bootstrap as wild_bootstrap
     from evalkit.show import figures as figures
     from evalkit.show import tables as tables
     from evalkit.show.claims import claim as claim

@@ -17,6 +17,7 @@ from evalkit.core.labels import Index, Key
 from evalkit.core.origin import Leverage, Linear, Meta
 from evalkit.core.provenance import combine
 from evalkit.core.scores import Scores
+from evalkit.core.sides import Sides, beside
 from evalkit.core.sparse import Sparse
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Estimate:
         centred, since :func:`aggregate` takes differences from the average.
     counts : Codes (k, 2), optional
         Treated and comparison units behind each coordinate.
+    sides : Sides, optional
+        Clusters on the treated and on the untreated side of each coordinate.
 
     Examples
     --------
@@ -80,6 +83,7 @@ class Estimate:
     combination: Matrix | None = None
     mass: Estimate | None = None
     counts: Codes | None = None
+    sides: Sides | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.scores, (Scores, Sparse)):
@@ -155,6 +159,7 @@ class Estimate:
             combination=None if self.combination is None else self.combination[:, positions],
             mass=None if self.mass is None else self.mass.take(positions),
             counts=None if self.counts is None else self.counts[positions],
+            sides=None if self.sides is None else self.sides.take(positions),
         )
 
     def relabel(self, index: Index) -> Estimate:
@@ -175,6 +180,7 @@ class Estimate:
             combination=None if self.combination is None else self.combination @ lin.T,
             mass=None,
             counts=None,
+            sides=None if self.sides is None else self.sides.dot(lin.T),
         )
 
     def ratio(self, numerator: Key, denominator: Key, name: str) -> Estimate:
@@ -194,6 +200,7 @@ class Estimate:
             scores=self.scores.dot(row),
             index=Index.flat("term", [name]),
             meta=replace(self.meta, estimand=name),
+            sides=None if self.sides is None else self.sides.dot(row),
             **_ALONE,
         )
 
@@ -205,6 +212,7 @@ class Estimate:
             scores=Scores.dense(self.cluster_sums()),
             units=labels,
             cluster=labels,
+            sides=None if self.sides is None else self.sides.settled(),
             **{**_ALONE, "counts": self.counts},
         )
 
@@ -327,6 +335,7 @@ def _sum(a: Estimate, b: Estimate, sign: float) -> Estimate:
         ),
         origin=a.origin if shared else None,
         combination=combination,
+        sides=None if a.sides is None or b.sides is None else a.sides.plus(b.sides),
     )
 
 
@@ -370,4 +379,5 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
         meta=_joined(parts, "; ".join(dict.fromkeys(part.meta.estimand for part in parts))),
         origin=origin,
         combination=combination,
+        sides=beside([part.sides for part in parts]),
     )

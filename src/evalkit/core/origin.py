@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from evalkit.core.arrays import Codes, Flags, Matrix, Vector
 from evalkit.core.provenance import Provenance
+
+Part: TypeAlias = Literal["cluster", "unit", "row"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Imposed:
+    """Residuals under a null hypothesis, summed over ``H`` parts of ``G`` clusters.
+
+    All are linear in the distance ``d`` between estimate and null: ``score[0] + d * score[1]``.
+
+    Attributes
+    ----------
+    owner : Codes (H,)
+        Cluster of each part.
+    score : array (2, H)
+        What the residuals of a part add to the combination.
+    moved : array (2, H, r)
+        What they add to the fit, in coordinates of the design.
+    reach : Matrix (G, r)
+        How these coordinates enter the score of a cluster.
+    """
+
+    owner: Codes
+    score: Matrix
+    moved: Matrix
+    reach: Matrix
 
 
 class Linear(Protocol):
@@ -38,6 +64,14 @@ class Leverage(Linear, Protocol):
 
     def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
         """True ``(k,)`` for combinations that some cluster identifies alone."""
+        ...
+
+    def by_row(self) -> Matrix:
+        """Contributions of rows ``(n, p)``."""
+        ...
+
+    def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
+        """Residuals under nulls about one combination ``(p,)``, summed over parts of clusters."""
         ...
 
 

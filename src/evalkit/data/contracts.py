@@ -182,3 +182,42 @@ PUBLISHED = Contract(
         "note": _text("remarks", "备注", required=False),
     },
 )
+
+
+def _score(label: str, zh: str, low: float | None = 0.0, high: float | None = None) -> Column:
+    return Column("number", label, zh, required=False, low=low, high=high)
+
+
+SIMULATION = Contract(
+    table="simulation",
+    label="How methods did where the truth is known (data/simulations)",
+    zh="模拟结果",
+    key=["design", "n", "estimator", "inference", "target", "truth"],
+    strict=False,  # studies add columns that describe their designs
+    columns={
+        "design": _text("how the data were drawn", "数据生成方式"),
+        "n": Column("integer", "number of units", "单位数", low=1),
+        "estimator": _text("estimator", "估计方法"),
+        "inference": _text("how intervals and tests were made", "推断方法"),
+        "target": _text("what is to be estimated", "目标量"),
+        "truth": _text("sense of the truth", "真值口径"),
+        "stated": Column("boolean", "the intervals claim to cover this truth", "是否声称覆盖"),
+        "draws": Column("integer", "draws", "模拟次数", low=1),
+        "failed": Column("integer", "draws without an estimate", "失败次数", low=0),
+        "withheld": Column("integer", "draws without an interval", "无区间次数", low=0),
+        "warned": _score("share of estimates with a warning", "警告比例", high=1.0),
+        "true": _score("true value", "真值", low=None),
+        "bias": _score("mean of estimate minus truth", "偏误", low=None),
+        "bias_mc": _score("its Monte Carlo error", "偏误的模拟误差"),
+        "sd": _score("SD of estimate minus truth", "标准差"),
+        "rmse": _score("root mean squared error", "均方根误差"),
+        "se": _score("mean standard error", "平均标准误"),
+        "coverage": _score("coverage of 95% intervals", "覆盖率", high=1.0),
+        "coverage_mc": _score("its Monte Carlo error", "覆盖率的模拟误差"),
+        "size": _score("rejection of a true null at 5%", "检验水平", high=1.0),
+        "size_mc": _score("its Monte Carlo error", "检验水平的模拟误差"),
+        "seconds": _score("processor seconds of one estimate", "运行秒数"),
+        "reason": _text("commonest reason for failing", "失败原因", required=False),
+        "provenance": _text("evidence tier", "证据等级", options=("synthetic", "real")),
+    },
+)

@@ -15,6 +15,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Linear, Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.did.group_time import (
     Base,
     Cell,
@@ -158,6 +159,7 @@ def callaway_santanna(
         combination=None if covariates else np.eye(len(cells)),
         mass=_mass(panel, cohorts, starts, index, cells),
         counts=made.counts,
+        sides=adopters(panel, index, never=control == "never"),
     )
 
 

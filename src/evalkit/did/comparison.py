@@ -17,6 +17,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Rows, Scores
+from evalkit.core.sides import Loads, Sides
 from evalkit.engines.cohorts import plain
 from evalkit.engines.synthetic import Fitted
 
@@ -244,6 +245,16 @@ def factored(
     counted = replace(meta, estimand="share of treated observations", method="counts")
     mass = Estimate(observed.sum(axis=0) / total, Scores(rows, share), *units, counted)
     return Scores(rows, effect), mass
+
+
+def sides(panel: Panel, made: list[Comparison]) -> Sides:
+    """Clusters on the two sides of every comparison, by the weights of their units."""
+    of = [c for c in made for _ in range(c.contrast.shape[1])]
+    loads = np.zeros((2, panel.n_units, len(of)))
+    for k, c in enumerate(of):
+        loads[0, c.treated, k] = c.share
+        loads[1, c.controls, k] = np.abs(c.fitted.unit) / np.abs(c.fitted.unit).sum()
+    return Sides.of(Loads.of(panel.cluster, *loads), len(of))
 
 
 def require_balance(panel: Panel) -> None:

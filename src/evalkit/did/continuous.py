@@ -19,6 +19,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import Loads, Sides
 from evalkit.did.dose import since
 from evalkit.engines.change import Change, ChangeWeights
 from evalkit.engines.cohorts import plain
@@ -124,6 +125,11 @@ def dose_curve(
     psi[zero] = lin0 * (delta0 - w0 @ delta0)[:, None]
     psi[treated, -2] += w1 * (b @ beta - w1 @ b @ beta)
     psi[treated, -1] += w1 * (slope @ beta - w1 @ slope @ beta)
+    # A slope compares treated units with each other.
+    sides = np.zeros((2, panel.n_units, len(theta)))
+    sides[0, treated] = sides[1, treated] = w1[:, None]
+    sides[1, treated] *= 1 - level
+    sides[1, zero] = w0[:, None] * level
     keys = [(name, plain(d)) for name in ("ATT", "ACRT") for d in points]
     meta = Meta(
         "effect and response at a dose",
@@ -142,6 +148,7 @@ def dose_curve(
         meta,
         origin=ChangeWeights(change, panel, lin),
         combination=np.eye(len(theta)),
+        sides=Sides.of(Loads.of(panel.cluster, *sides), len(theta)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.did.regression import TWO_WAY, fit_design
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights, plain
@@ -115,6 +117,7 @@ def imputation(
         combination=np.eye(len(index)),
         mass=Estimate(fit.mass, none, panel.units, panel.cluster, index, meta),
         counts=fit.counts,
+        sides=adopters(panel, index),
     )
 
 
@@ -175,13 +178,14 @@ def imputation_pretrends(panel: Panel, *, leads: int, covariates: Sequence[str] 
             f"no unit is observed {some(-e for e in unseen)} periods before its adoption; "
             "ask for fewer leads"
         )
+    index = Index.flat("event", events)
     out = fit_design(
         free,
         np.stack([(event == e).astype(float) for e in events], axis=1),
-        Index.flat("event", events),
+        index,
         estimand="deviation from parallel trends before adoption",
         method="regression on untreated observations",
         absorb=TWO_WAY,
         covariates=covariates,
     )
-    return placed(out, rows)
+    return placed(replace(out, sides=adopters(free, index, pooled=True)), rows)

@@ -17,6 +17,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import plain
@@ -82,9 +83,8 @@ def sun_abraham(
             "reference, or leave the cohort out"
         )
     keep = np.isfinite(event) & (event != reference)
-    return _saturated(
-        panel, keep, "Sun-Abraham interaction-weighted regression", absorb, covariates
-    )
+    out = _saturated(panel, keep, "Sun-Abraham interaction-weighted regression", absorb, covariates)
+    return replace(out, sides=adopters(panel, out.index, never=True))
 
 
 def extended_two_way(
@@ -139,7 +139,8 @@ def extended_two_way(
     inner = panel if rows.all() else panel.where(rows)
     treated = inner.treated > 0
     out = _saturated(inner, treated, "extended two-way fixed effects", absorb, (), baseline)
-    out = replace(out, meta=replace(out.meta, notes=(*out.meta.notes, *notes)))
+    meta = replace(out.meta, notes=(*out.meta.notes, *notes))
+    out = replace(out, meta=meta, sides=adopters(inner, out.index))
     return placed(out, rows)
 
 

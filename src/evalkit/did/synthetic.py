@@ -16,7 +16,13 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
-from evalkit.did.comparison import Comparison, SyntheticWeights, factored, require_balance
+from evalkit.did.comparison import (
+    Comparison,
+    SyntheticWeights,
+    factored,
+    require_balance,
+    sides,
+)
 from evalkit.did.regression import regression
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import plain
@@ -235,6 +241,7 @@ def _estimate(
         origin=SyntheticWeights(tuple(made), panel.units, panel.times, meta),
         combination=np.eye(len(index)) if linear and pinned is None else None,
         mass=mass,
+        sides=sides(panel, made),
     )
 
 

@@ -18,6 +18,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.did.group_time import Base, Cell, Control, plan
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights, plain
@@ -112,7 +113,8 @@ def triple_difference(
             "the panel is unbalanced, or its weights change within units; keep the units observed "
             "in every period (panel.where) and give each one weight"
         )
-    crossed = Crossed.of(cohorts, _eligibility(panel, eligible, value))
+    q = _eligibility(panel, eligible, value)
+    crossed = Crossed.of(cohorts, q)
     planned, lost = plan(cohorts, control, anticipation, base)
     tasks, thin = _tasks(cohorts, crossed, planned)
     failed: dict[int, str] = {}
@@ -157,6 +159,7 @@ def triple_difference(
         mass=_mass(panel, crossed, index, cells),
         origin=PathWeights(crossed.paths, scores.lin[:, :-1]) if linear else None,
         combination=np.eye(len(index)) if linear else None,
+        sides=adopters(panel, index, never=control == "never", eligible=q > 0),
     )
 
 

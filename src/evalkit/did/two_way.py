@@ -6,6 +6,7 @@ Not for effects that differ by cohort under staggered adoption: two-way weights 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import adopters
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 from evalkit.engines.change import Change
 
@@ -78,12 +80,13 @@ def two_by_two(panel: Panel) -> Estimate:
         mean = w @ delta[mine]
         psi[mine, 0] = sign * w * (delta[mine] - mean)
         means.append(mean)
+    index = Index.flat("term", ["treated x post"])
     return Estimate(
         theta=np.array([means[0] - means[1]]),
         scores=Scores.dense(psi),
         units=panel.units,
         cluster=panel.cluster,
-        index=Index.flat("term", ["treated x post"]),
+        index=index,
         meta=Meta(
             "ATT",
             "two-by-two",
@@ -92,6 +95,7 @@ def two_by_two(panel: Panel) -> Estimate:
             panel.provenance,
             (*panel.ledger, *change.notes),
         ),
+        sides=adopters(panel, index),
     )
 
 
@@ -146,16 +150,18 @@ def two_way(
     array([1.])
     """
     require_contrast(panel, never=False)
-    return fit_design(
+    index = Index.flat("term", ["treated x post"])
+    fitted = fit_design(
         panel,
         panel.treated[:, None],
-        Index.flat("term", ["treated x post"]),
+        index,
         estimand="ATT (two-way weights)",
         method="two-way fixed effects",
         absorb=absorb,
         covariates=covariates,
         by_time=by_time,
     )
+    return replace(fitted, sides=adopters(panel, index, pooled=True))
 
 
 def event_study(
@@ -216,16 +222,18 @@ def event_study(
             f"observed are {some(observed.astype(int), 20)}"
         )
     events = [int(e) if e == int(e) else float(e) for e in observed if e != reference]
-    return fit_design(
+    index = Index.flat("event", events)
+    fitted = fit_design(
         panel,
         np.stack([(event == e).astype(float) for e in events], axis=1),
-        Index.flat("event", events),
+        index,
         estimand="ATT by event time (two-way weights)",
         method="two-way event study",
         absorb=absorb,
         covariates=covariates,
         by_time=by_time,
     )
+    return replace(fitted, sides=adopters(panel, index, never=True, pooled=True))
 
 
 def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:

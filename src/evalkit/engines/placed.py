@@ -8,7 +8,7 @@ import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Matrix, Vector
 from evalkit.core.estimate import Estimate
-from evalkit.core.origin import Leverage, Linear
+from evalkit.core.origin import Imposed, Leverage, Linear, Part
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +21,10 @@ class Placed:
 
     def weights(self) -> Matrix:
         """Weights ``(size, p)``, zero in rows that were left out."""
-        inner = self.origin.weights()
+        return self.put(self.origin.weights())
+
+    def put(self, inner: Matrix) -> Matrix:
+        """Values of the rows, and zero elsewhere."""
         out = np.zeros((self.size, inner.shape[1]))
         out[self.rows] = inner
         return out
@@ -53,6 +56,14 @@ class PlacedDesign:
     def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
         """Combinations that one cluster identifies alone."""
         return self.design.identified_by_one(cluster, combination)
+
+    def by_row(self) -> Matrix:
+        """Contributions in the order of the whole panel."""
+        return self.place.put(self.design.by_row())
+
+    def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
+        """Residuals under a null."""
+        return self.design.imposed(cluster, part, combination)
 
 
 def placed(estimate: Estimate, rows: Flags) -> Estimate:

@@ -12,7 +12,9 @@ from scipy.linalg import qr, solve_triangular
 
 from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
 from evalkit.core.errors import CombinationError, IdentificationError, some
+from evalkit.core.origin import Imposed, Part
 from evalkit.engines.absorb import Absorber
+from evalkit.engines.imposed import impose
 
 SINGULAR = 1e-9  # a regressor keeping less than this share of its length adds nothing
 EDGE = 1e-10  # a leverage this close to one marks a direction that the cluster alone identifies
@@ -62,6 +64,10 @@ class Fit:
         """Contributions of units ``(N, p)``."""
         scores = self.x * (self.weight * self.residual)[:, None]
         return self.unit.sum(scores) @ self.bread
+
+    def by_row(self) -> Matrix:
+        """Contributions of rows ``(n, p)``."""
+        return (self.x * (self.weight * self.residual)[:, None]) @ self.bread
 
     def weights(self) -> Matrix:
         """Row weights ``(n, p)``: ``weights.T @ y == beta``."""
@@ -126,6 +132,22 @@ class Fit:
             lost = vectors[:, value <= EDGE].T @ loadings[rows]
             alone |= (lost**2).sum(axis=0) > SINGULAR * (loadings**2).sum(axis=0)
         return alone
+
+    def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
+        """Residuals under nulls about one combination ``(p,)``, summed over parts of clusters."""
+        if self.instrumented:
+            raise CombinationError(
+                "the wild bootstrap is defined here for least squares, not for instrumented "
+                "regressions; test the reduced form, or use anderson_rubin"
+            )
+        lead = self.x @ (self.bread @ combination)
+        scale = combination @ self.bread @ combination
+        root = np.linalg.cholesky(self.bread)
+        residuals = self.residual, lead / scale
+        return impose(
+            self.x @ root, lead, residuals, self.weight, self.effects,
+            self.unit, self._clusters(cluster), part,
+        )  # fmt: skip
 
     def _clusters(self, cluster: Codes) -> Groups:
         return Groups(cluster[self.unit.codes], int(cluster.max()) + 1)

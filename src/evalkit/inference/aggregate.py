@@ -87,7 +87,10 @@ def aggregate(
         return out
     noise = (member * estimate.theta - member * out.theta[:, None]) / totals
     kept = _kept_mass(estimate.mass, member, index)
-    return replace(out, scores=_with_noise(out, estimate.mass, noise), mass=kept)
+    sides = out.sides
+    if sides is not None and estimate.mass.psi.any():
+        sides = replace(sides, pooled=True)
+    return replace(out, scores=_with_noise(out, estimate.mass, noise), mass=kept, sides=sides)
 
 
 def _after(estimate: Estimate) -> Estimate:

@@ -10,7 +10,8 @@ from evalkit.core.arrays import Matrix
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Key
-from evalkit.inference.infer import Vcov, infer
+from evalkit.inference.covariance import Vcov
+from evalkit.inference.infer import infer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.known import Known
-from evalkit.inference.infer import Vcov
+from evalkit.inference.covariance import Vcov
 from evalkit.inference.judged import judge
 
 if TYPE_CHECKING:

@@ -14,7 +14,9 @@ from evalkit.core.estimate import Estimate, stack
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.inference.infer import Inference, Vcov, infer
+from evalkit.inference.covariance import Vcov
+from evalkit.inference.few import Few
+from evalkit.inference.infer import Inference, infer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +54,7 @@ def compare(
     *,
     vcov: Vcov = "CR1",
     level: float = 0.95,
+    few: Few = "withhold",
 ) -> Comparison:
     """Run estimators on one panel and test whether they differ.
 
@@ -61,7 +64,7 @@ def compare(
     estimators : mapping of str to callable
         Each takes the panel and returns an estimate with the same index levels; what they have in
         common is compared.
-    vcov, level
+    vcov, level, few
         As in :func:`infer`; CR0 or CR1, which every estimator has.
 
     Returns
@@ -118,8 +121,8 @@ def compare(
     keys = tuple((*pair, *key) for pair in parts for key in common)
     differences = joint.relabel(Index(("first", "second", *first.index.levels), keys))
     return Comparison(
-        together=infer(stack(shared, level="estimator"), vcov=vcov, level=level),
-        differences=infer(differences, vcov=vcov, level=level),
+        together=infer(stack(shared, level="estimator"), vcov=vcov, level=level, few=few),
+        differences=infer(differences, vcov=vcov, level=level, few=few),
         samples=_samples(made),
     )
 

@@ -1,34 +1,26 @@
-"""Standard errors, intervals, bands and joint tests, written once for every estimate."""
+"""Standard errors, intervals and bands, written once for every estimate."""
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Matrix, Vector, encode, frozen
-from evalkit.core.errors import (
-    CombinationError,
-    DoubtWarning,
-    IdentificationError,
-    OptionError,
-    check_option,
-    some,
-)
+from evalkit.core.arrays import Codes, Flags, Matrix, Vector, frozen
+from evalkit.core.errors import DoubtWarning, OptionError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index, Key
 from evalkit.core.origin import Meta
 from evalkit.core.provenance import Provenance
+from evalkit.core.sides import Standing
 from evalkit.inference.band import sup_t
+from evalkit.inference.covariance import Vcov, clusters_of, covariance, t_quantile, t_test
+from evalkit.inference.few import Doubt, Few, doubt
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Vcov: TypeAlias = Literal["CR0", "CR1", "CR1S", "CR2", "CR3"]
-FEW = 10  # clusters below which a clustered standard error is in doubt
-ROUNDING = 1e-13  # an error this small beside its estimate is rounding, not precision
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +39,12 @@ class Inference:
         Simultaneous band, if one was asked for; ``crit`` is its critical value.
     counts : Codes or None
         Treated and comparison units behind each coordinate, ``(k, 2)``.
+    standing : Standing or None
+        Treated and untreated clusters behind each coordinate.
+    withheld : Flags (k,) or None
+        True where p-value, interval and band are NaN because too few clusters stand on a side.
+    caution : str
+        Why, and what is defensible.
     """
 
     estimate: Vector
@@ -59,7 +57,7 @@ class Inference:
     vcov: Matrix
     index: Index
     meta: Meta
-    vcov_kind: Vcov
+    vcov_kind: str
     level: float
     n_units: int
     n_clusters: int
@@ -67,6 +65,9 @@ class Inference:
     band_high: Vector | None = None
     crit: float | None = None
     counts: Codes | None = None
+    standing: Standing | None = None
+    withheld: Flags | None = None
+    caution: str = ""
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -105,6 +106,9 @@ class Inference:
             columns["band_high"] = self.band_high
         if self.counts is not None:
             columns["treated"], columns["controls"] = self.counts.T
+        if self.standing is not None and self.caution:
+            names = ("treated_clusters", "control_clusters")
+            columns |= dict(zip(names, self.standing.clusters.T, strict=True))
         return pd.DataFrame(columns, index=self.index.to_pandas())
 
     def __repr__(self) -> str:
@@ -115,11 +119,12 @@ class Inference:
             f"{meta.n_obs} rows, {self.n_units} units; {self.method}; {self.level:.0%}{band}",
             self.table.round(4).to_string(),
         ]
-        return "\n".join([*lines, *meta.notes])
+        return "\n".join([*lines, *meta.notes, *([self.caution] if self.caution else [])])
 
     def _repr_html_(self) -> str:
         first, second, *_ = repr(self).split("\n")
-        return f"<p>{first}<br>{second}</p>{self.table.round(4).to_html(border=0)}"
+        caution = f"<p>{self.caution}</p>" if self.caution else ""
+        return f"<p>{first}<br>{second}</p>{self.table.round(4).to_html(border=0)}{caution}"
 
 
 def infer(
@@ -128,6 +133,7 @@ def infer(
     vcov: Vcov = "CR1",
     level: float = 0.95,
     band: bool = False,
+    few: Few = "withhold",
 ) -> Inference:
     r"""Judge an estimate: standard errors, t statistics, intervals and, if asked, a sup-t band.
 
@@ -148,6 +154,11 @@ def infer(
     band : bool
         Add a band that covers all coordinates at once, from a deterministic lattice rule: the
         same numbers on every run.
+    few : {"withhold", "show"}
+        What to do where fewer than ten treated or untreated clusters, or cohorts of fewer than
+        five, stand behind a coordinate: give no p-value, interval and band, with a warning that
+        says what is defensible; or give them, with the same words in the result. CR2 and CR3 are
+        withheld only where one cluster stands alone.
 
     Returns
     -------
@@ -163,7 +174,7 @@ def infer(
     Warns
     -----
     DoubtWarning
-        With fewer than ten clusters.
+        With fewer than ten clusters, in all or on one side of a coordinate.
 
     References
     ----------
@@ -182,18 +193,28 @@ def infer(
     'CR1, 40 clusters, t reference'
     """
     check_option("vcov", vcov, get_args(Vcov))
+    check_option("few", few, get_args(Few))
     if not 0 < level < 1:
         raise OptionError(f"level={level} must lie between 0 and 1, for example 0.95")
-    clusters = _clusters(estimate)
-    covariance, dof = _covariance(estimate, vcov, clusters)
-    error = np.where(np.isnan(estimate.theta), np.nan, np.sqrt(np.diag(covariance)))
-    statistic, p_value = _t_test(estimate.theta, error, dof)
-    crit = _t_quantile(0.5 + level / 2, dof)
-    low, high, value = None, None, None
+    clusters = clusters_of(estimate)
+    found = doubt(estimate, vcov, clusters)
+    warn(found, few)
+    cov, dof = covariance(estimate, vcov, clusters)
+    made = judge(estimate, cov, dof, vcov, level)
     if band:
-        value = sup_t(covariance, level, float(np.min(dof)))
-        low = frozen(estimate.theta - value * error)
-        high = frozen(estimate.theta + value * error)
+        value = sup_t(cov, level, float(np.min(dof)))
+        low, high = (made.estimate + sign * value * made.std_error for sign in (-1, 1))
+        made = replace(made, band_low=frozen(low), band_high=frozen(high), crit=value)
+    return guarded(made, found, few)
+
+
+def judge(
+    estimate: Estimate, covariance: Matrix, dof: Vector, kind: str, level: float
+) -> Inference:
+    """What follows from a covariance ``(k, k)`` and degrees of freedom ``(k,)``."""
+    error = np.where(np.isnan(estimate.theta), np.nan, np.sqrt(np.diag(covariance)))
+    statistic, p_value = t_test(estimate.theta, error, dof)
+    crit = t_quantile(0.5 + level / 2, dof)
     return Inference(
         estimate=estimate.theta,
         std_error=frozen(error),
@@ -205,137 +226,38 @@ def infer(
         vcov=frozen(covariance),
         index=estimate.index,
         meta=estimate.meta,
-        vcov_kind=vcov,
+        vcov_kind=kind,
         level=level,
         n_units=len(estimate.units),
-        n_clusters=clusters,
-        band_low=low,
-        band_high=high,
-        crit=value,
+        n_clusters=estimate.n_clusters,
         counts=estimate.counts,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Wald:
-    """Joint test that ``k`` coordinates are zero: ``statistic`` is chi-squared with ``k`` degrees
-    of freedom under CR0 (``dof`` inf), and k times an F(k, dof) otherwise."""
-
-    statistic: float
-    k: int
-    dof: float
-    p_value: float
+def warn(found: Doubt, few: Few) -> None:
+    """Say a doubt at the line that asked, unless it asked to see the numbers all the same."""
+    if found.text and not (few == "show" and found.flags.any()):
+        warnings.warn(found.text, DoubtWarning, stacklevel=3)
 
 
-def wald(estimate: Estimate, *, vcov: Vcov = "CR1") -> Wald:
-    """Test that all coordinates of an estimate are zero.
+def guarded(made: Inference, found: Doubt, few: Few) -> Inference:
+    """The inference with what a doubt forbids left out, or marked."""
+    known = replace(made, standing=found.standing)
+    if not found.flags.any():
+        return known
+    known = replace(known, caution=found.text)
+    if few == "show":
+        return known
 
-    Raises
-    ------
-    IdentificationError
-        If a coordinate is NaN, or if the covariance is singular: more coordinates than clusters
-        allow, or collinear ones.
+    def blank(values: Vector) -> Vector:
+        return frozen(np.where(found.flags, np.nan, values))
 
-    Examples
-    --------
-    >>> import numpy as np, evalkit as ek
-    >>> rng = np.random.default_rng(1)
-    >>> frame = {"town": np.repeat(np.arange(40), 2), "year": np.tile([1, 2], 40),
-    ...          "score": rng.normal(size=80), "start": np.repeat([2.0, np.nan], 40)}
-    >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
-    ...                             cohort="start", provenance="synthetic")
-    >>> ek.wald(ek.did.two_way(panel)).k
-    1
-    """
-    from scipy.special import chdtrc, fdtrc
-
-    check_option("vcov", vcov, get_args(Vcov))
-    absent = [
-        key
-        for key, value in zip(estimate.index.keys, estimate.theta, strict=True)
-        if np.isnan(value)
-    ]
-    if absent:
-        raise IdentificationError(
-            f"{some(absent)} could not be estimated; leave it out with select() or take()"
-        )
-    clusters = _clusters(estimate)
-    covariance, _ = _covariance(estimate, vcov, clusters)
-    k = len(estimate)
-    scale = np.sqrt(np.diag(covariance))
-    if (scale == 0).any() or np.linalg.matrix_rank(covariance / np.outer(scale, scale)) < k:
-        raise IdentificationError(
-            f"the covariance of {k} coordinates from {clusters} clusters is singular; "
-            "test fewer of them at once"
-        )
-    statistic = float(estimate.theta @ np.linalg.solve(covariance, estimate.theta))
-    if vcov == "CR0":
-        return Wald(statistic, k, np.inf, float(chdtrc(k, statistic)))
-    dof = clusters - 1.0
-    return Wald(statistic, k, dof, float(fdtrc(k, dof, statistic / k)))
-
-
-def _clusters(estimate: Estimate) -> int:
-    clusters = estimate.n_clusters
-    if clusters < 2:
-        raise IdentificationError(
-            "all units are in a single cluster; its error cannot be estimated. Cluster at a finer "
-            "level, or use design-based (randomisation) inference."
-        )
-    if clusters < FEW:
-        warnings.warn(
-            f"only {clusters} clusters: clustered standard errors are unreliable; "
-            "prefer CR2 or CR3 with their degrees of freedom, or randomisation inference",
-            DoubtWarning,
-            stacklevel=3,
-        )
-    return clusters
-
-
-def _covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, Vector]:
-    k = len(estimate)
-    if vcov == "CR0":
-        return estimate.vcov(), np.full(k, np.inf)
-    if vcov == "CR1":
-        return clusters / (clusters - 1) * estimate.vcov(), np.full(k, clusters - 1.0)
-    if estimate.leverage is None or estimate.combination is None:
-        raise CombinationError(
-            f"{vcov} needs an estimate from one least-squares design; {estimate.meta.method} "
-            "is not. Use CR1, or the jackknife."
-        )
-    codes, _ = encode(estimate.cluster)
-    if vcov == "CR1S":
-        n, parameters = estimate.leverage.degrees(codes)
-        if n <= parameters:
-            raise IdentificationError(
-                f"{n} rows and {parameters} parameters leave no degrees of freedom for CR1S; "
-                "use CR1, or a smaller design"
-            )
-        scale = clusters / (clusters - 1) * (n - 1) / (n - parameters)
-        return scale * estimate.vcov(), np.full(k, clusters - 1.0)
-    alone = estimate.leverage.identified_by_one(codes, estimate.combination)
-    if alone.any():
-        keys = [key for key, one in zip(estimate.index.keys, alone, strict=True) if one]
-        warnings.warn(
-            f"a single cluster identifies {some(' '.join(map(str, key)) for key in keys)}: its own "
-            "error cannot be seen in the residuals. Use randomisation inference.",
-            DoubtWarning,
-            stacklevel=3,
-        )
-    s = estimate.leverage.adjusted(vcov, codes) @ estimate.combination
-    return s.T @ s, estimate.leverage.satterthwaite(vcov, codes, estimate.combination)
-
-
-def _t_test(theta: Vector, error: Vector, dof: Vector) -> tuple[Vector, Vector]:
-    from scipy.special import ndtr, stdtr
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = np.where(error > ROUNDING * np.abs(theta), theta / error, np.nan)
-    tail = np.where(np.isinf(dof), ndtr(-np.abs(statistic)), stdtr(dof, -np.abs(statistic)))
-    return statistic, 2 * tail
-
-
-def _t_quantile(p: float, dof: Vector) -> Vector:
-    from scipy.special import ndtri, stdtrit
-
-    return np.where(np.isinf(dof), ndtri(p), stdtrit(np.where(np.isinf(dof), 1.0, dof), p))
+    return replace(
+        known,
+        withheld=frozen(found.flags),
+        p_value=blank(made.p_value),
+        conf_low=blank(made.conf_low),
+        conf_high=blank(made.conf_high),
+        band_low=None if made.band_low is None else blank(made.band_low),
+        band_high=None if made.band_high is None else blank(made.band_high),
+    )

@@ -15,7 +15,8 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.known import Known
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
-from evalkit.inference.infer import Vcov, infer
+from evalkit.inference.covariance import Vcov
+from evalkit.inference.infer import infer
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,7 +9,8 @@ import numpy as np
 from evalkit.core.arrays import Vector
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
-from evalkit.inference.infer import Vcov, infer
+from evalkit.inference.covariance import Vcov
+from evalkit.inference.infer import infer
 
 
 def minimum_detectable_effect(

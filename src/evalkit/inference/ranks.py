@@ -18,7 +18,7 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.known import Known
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
-from evalkit.inference.infer import Vcov
+from evalkit.inference.covariance import Vcov
 from evalkit.inference.judged import Judged, judge
 
 if TYPE_CHECKING:

@@ -8,15 +8,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode, frozen
-from evalkit.core.errors import DoubtWarning, IdentificationError, OptionError
+from evalkit.core.arrays import Codes, Flags, Groups, Labels, Matrix, Vector, encode, frozen
+from evalkit.core.errors import DoubtWarning, IdentificationError, OptionError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Category, Panel
 from evalkit.core.provenance import Provenance
+from evalkit.inference.covariance import t_quantile, t_test
+from evalkit.inference.few import Few, doubt
+from evalkit.inference.infer import warn
 from evalkit.inference.progress import progress
 
 if TYPE_CHECKING:
@@ -44,6 +47,14 @@ class Resampled:
         Coverage of the intervals.
     rank_p_value : Vector (k,) or None
         Share of draws, the estimate among them, as far from zero as the estimate (placebo only).
+    dof : Vector (k,) or None
+        Degrees of freedom of the t reference (None: normal).
+    withheld : Flags (k,) or None
+        True where p-value and interval are NaN because too few clusters stand on a side.
+    caution : str
+        Why, and what is defensible.
+    clusters : Labels (B,) or None
+        The cluster that each draw leaves out (jackknife only).
     """
 
     estimate: Estimate
@@ -52,6 +63,10 @@ class Resampled:
     method: str
     level: float
     rank_p_value: Vector | None = None
+    dof: Vector | None = None
+    withheld: Flags | None = None
+    caution: str = ""
+    clusters: Labels | None = None
 
     @property
     def std_error(self) -> Vector:
@@ -71,22 +86,24 @@ class Resampled:
 
     @property
     def table(self) -> pd.DataFrame:
-        """Tidy frame, one row per coordinate, with normal intervals and p-values."""
+        """Tidy frame, one row per coordinate."""
         import pandas as pd
-        from scipy.special import ndtr, ndtri
 
         theta, error = self.estimate.theta, self.std_error
-        with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = np.where(error > 0, theta / error, np.nan)
-        width = float(ndtri(0.5 + self.level / 2)) * error
+        dof = np.full(len(theta), np.inf) if self.dof is None else self.dof
+        statistic, p_value = t_test(theta, error, dof)
+        width = t_quantile(0.5 + self.level / 2, dof) * error
+        blank = np.zeros(len(theta), bool) if self.withheld is None else self.withheld
         columns: dict[str, Any] = {
             "estimate": theta,
             "std_error": error,
             "statistic": statistic,
-            "p_value": 2 * ndtr(-np.abs(statistic)),
-            "conf_low": theta - width,
-            "conf_high": theta + width,
+            "p_value": np.where(blank, np.nan, p_value),
+            "conf_low": np.where(blank, np.nan, theta - width),
+            "conf_high": np.where(blank, np.nan, theta + width),
         }
+        if self.dof is not None:
+            columns["dof"] = self.dof
         if self.rank_p_value is not None:
             columns["rank_p_value"] = self.rank_p_value
         return pd.DataFrame(columns, index=self.estimate.index.to_pandas())
@@ -97,14 +114,21 @@ class Resampled:
             [
                 f"{meta.estimand} on {meta.outcome!r} by {meta.method} ({meta.provenance})",
                 f"{meta.n_obs} rows, {len(self.estimate.units)} units; {self.method}; "
-                f"{self.level:.0%}, normal reference",
+                f"{self.level:.0%}, {'normal' if self.dof is None else 't'} reference",
                 self.table.round(4).to_string(),
+                *([self.caution] if self.caution else []),
             ]
         )
 
 
 def bootstrap(
-    panel: Panel, estimator: Estimator, *, seed: int, draws: int = 200, level: float = 0.95
+    panel: Panel,
+    estimator: Estimator,
+    *,
+    seed: int,
+    draws: int = 200,
+    level: float = 0.95,
+    few: Few = "withhold",
 ) -> Resampled:
     r"""Estimate again on clusters drawn with replacement.
 
@@ -121,11 +145,19 @@ def bootstrap(
         The same seed gives the same bytes, and more draws begin with the same ones.
     draws : int
     level : float
+    few : {"withhold", "show"}
+        As in :func:`infer`: a bootstrap of clusters sees no more of the noise of few treated ones
+        than a standard error does.
 
     Raises
     ------
     IdentificationError
         If ten times as many draws fail as succeed.
+
+    Warns
+    -----
+    DoubtWarning
+        With fewer than ten clusters, in all or on one side of a coordinate.
 
     References
     ----------
@@ -143,6 +175,7 @@ def bootstrap(
     (20, 1)
     """
     check(draws, level)
+    check_option("few", few, get_args(Few))
     codes, labels = encode(panel.cluster)
     members = Groups(codes, len(labels)).rows()
     estimate = quietly(estimator, panel)
@@ -156,13 +189,27 @@ def bootstrap(
     thetas, failed = repeated(estimator, estimate, draw, draws, seed, "bootstrap")
     note = f", {failed} drawn again" if failed else ""
     method = f"bootstrap of {len(labels)} clusters, {draws} draws (seed {seed}{note})"
-    return Resampled(estimate, thetas, spread(thetas), method, level)
+    found = doubt(estimate, "CR1", len(labels))
+    warn(found, few)
+    doubtful = bool(found.flags.any())
+    return Resampled(
+        estimate,
+        thetas,
+        spread(thetas),
+        method,
+        level,
+        withheld=found.flags if doubtful and few == "withhold" else None,
+        caution=found.text if doubtful else "",
+    )
 
 
 def jackknife(panel: Panel, estimator: Estimator, *, level: float = 0.95) -> Resampled:
     r"""Estimate again without each cluster in turn.
 
     :math:`\hat V=\frac{G-1}{G}\sum_g(\hat\theta_{-g}-\bar\theta)(\hat\theta_{-g}-\bar\theta)'`.
+    The reference is t. Its degrees of freedom are those of a difference of means between the
+    clusters on the two sides (Satterthwaite), which keeps the test honest from two treated clusters
+    on; for estimates without sides, G - 1.
 
     Parameters
     ----------
@@ -212,7 +259,12 @@ def jackknife(panel: Panel, estimator: Estimator, *, level: float = 0.95) -> Res
         thetas[g] = without.theta
     method = f"jackknife of {len(labels)} clusters"
     vcov = (len(labels) - 1) * spread(thetas)
-    return Resampled(estimate, frozen(thetas), frozen(vcov), method, level)
+    dof = np.full(len(estimate), len(labels) - 1.0)
+    if estimate.sides is not None:
+        dof = np.minimum(estimate.sides.standing().dof(), dof)
+    return Resampled(
+        estimate, frozen(thetas), frozen(vcov), method, level, dof=frozen(dof), clusters=labels
+    )
 
 
 def repeated(

@@ -37,7 +37,8 @@ class Claim:
     interval_display: str | None = None
 
     def __repr__(self) -> str:
-        error = f" (SE {self.se_display}; {self.interval_display})" if self.se is not None else ""
+        interval = self.interval_display or "interval withheld"
+        error = f" (SE {self.se_display}; {interval})" if self.se is not None else ""
         return f"{self.key} = {self.display} {self.unit}{error} [{self.provenance}]"
 
 
@@ -72,7 +73,7 @@ def claim(
         Name of the claim, unique in the book.
     value : float, Estimate or Inference
         An estimate or inference must have one coordinate; its standard error and interval are
-        registered with it.
+        registered with it, unless the interval is withheld for too few clusters.
     unit : str
         Unit as prose says it, for example ``"percentage points"``.
     digits : int
@@ -101,10 +102,10 @@ def claim(
         error = {
             "se": float(value.std_error[0]),
             "se_display": number(float(value.std_error[0]), digits),
-            "low": low,
-            "high": high,
-            "interval_display": f"{number(low, digits)} to {number(high, digits)}",
         }
+        if value.withheld is None or not value.withheld[0]:
+            shown = f"{number(low, digits)} to {number(high, digits)}"
+            error |= {"low": low, "high": high, "interval_display": shown}
         value = float(value.estimate[0])
     if not math.isfinite(value):
         raise OptionError(f"claim {key!r} is {value}; a claim is a finite number")

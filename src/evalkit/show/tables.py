@@ -11,7 +11,8 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Key
 from evalkit.core.provenance import MEANING, Provenance, combine
 from evalkit.inference.anderson_rubin import RatioSet
-from evalkit.inference.infer import Inference, Vcov, infer
+from evalkit.inference.covariance import Vcov
+from evalkit.inference.infer import Inference, infer
 from evalkit.show import register
 from evalkit.show.claims import number
 

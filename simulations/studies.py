@@ -1,0 +1,9 @@
+"""The studies that `python -m simulations` knows. A new one is named here."""
+
+from __future__ import annotations
+
+from simulations.did import DID
+from simulations.inference import INFERENCE
+from simulations.placebo import MICHIGAN
+
+STUDIES = {study.name: study for study in (DID, INFERENCE, MICHIGAN)}

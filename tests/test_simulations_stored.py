@@ -1,0 +1,101 @@
+"""The stored tables are those of the present code: none is missing, and its first draws come again.
+
+`make simulate` makes all of it again; this is what can be checked in seconds.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+import evalkit as ek
+from simulations import store
+from simulations.run import FIRST, chunk, first, rows
+from simulations.studies import STUDIES
+
+AGAIN = 1e-7  # a draw on another processor or BLAS; the stored ones have ten digits
+STUDY = pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
+
+
+def stored(study, part=""):
+    table = store.read(store.TABLES / f"{study.name}{part}.csv")
+    assert table is not None, f"run `make simulate ONLY={study.name} SAVE=1`"
+    return table
+
+
+def cells_of(table):
+    return set(zip(table["design"], table["n"], table["estimator"], strict=True))
+
+
+def smallest(study):
+    """A cell for each design and method, where it is cheapest."""
+    found = {}
+    for cell in study.cells():
+        if study.methods[cell.method].draws is None:
+            found.setdefault((cell.design, cell.method), cell)
+    return list(found.values())
+
+
+def check(study, cells):
+    """Draw the first draws of cells again and hold them against the stored answers."""
+    names = [*store.NAMES[:5], "draw"]
+    before = stored(study, ".first").set_index(names).sort_index()
+    made = [row for cell in cells for row in first(cell, chunk(study, cell, 0, FIRST))]
+    now = pd.DataFrame(made).set_index(names)
+    then = before.loc[now.index, list(now.columns)]
+    pd.testing.assert_frame_equal(now, then, rtol=AGAIN, atol=AGAIN, check_dtype=False)
+
+
+@STUDY
+def test_every_cell_of_a_study_is_stored_and_no_other(study):
+    assert cells_of(stored(study)) == {tuple(cell) for cell in study.cells()}
+
+
+@STUDY
+def test_a_row_rests_on_as_many_draws_as_the_study_says(study):
+    table = stored(study).set_index(["design", "n", "estimator"])["draws"]
+    for cell in study.cells():
+        assert set(table.loc[[tuple(cell)]]) == {study.draws(cell)}, cell
+
+
+@STUDY
+def test_a_stored_table_keeps_its_contract(study):
+    ek.load(store.TABLES / f"{study.name}.csv", ek.contracts.SIMULATION)
+
+
+@STUDY
+def test_the_present_code_makes_the_first_draws_again(study):
+    check(study, smallest(study))
+
+
+@pytest.mark.slow
+@STUDY
+def test_the_present_code_makes_the_first_draws_of_every_cell_again(study):
+    check(study, list(study.cells()))
+
+
+@pytest.mark.slow
+@STUDY
+def test_the_present_code_makes_one_whole_cell_again(study):
+    """The first few draws could agree by luck where a later one does not."""
+    quick = stored(study).sort_values(["n", "seconds"]).iloc[0]
+    cell = next(c for c in study.cells() if tuple(c) == tuple(quick[["design", "n", "estimator"]]))
+    new = store.table(rows(study, cell, [chunk(study, cell, 0, study.draws(cell))]))
+    assert not list(store.differences(new, store.only(stored(study), [cell])))
+
+
+@STUDY
+def test_a_table_of_other_numbers_would_be_found(study):
+    cells = smallest(study)[:1]
+    moved = stored(study, ".first").assign(estimate=lambda t: t["estimate"] + 1e-4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "read", lambda path: moved)
+        with pytest.raises(AssertionError):
+            check(study, cells)
+
+
+def test_the_readme_explains_every_column():
+    text = (store.TABLES / "README.md").read_text("utf-8")
+    for path in store.TABLES.glob("*.csv"):
+        for column in store.read(path).columns:
+            assert f"`{column}`" in text, f"{path.name}: {column}"
