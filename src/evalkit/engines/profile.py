@@ -37,8 +37,9 @@ def interval(
     criterion, start = _first(solution, block, column)
     held = solution.point.scale if block is None else float(
         solution.variances[block][column, column])  # fmt: skip
+    criterion = replace(criterion, effects=criterion.effects.condensed())
     excess = _excess(criterion, start, float(np.log(solution.point.scale) / 2), block,
-                     solution.point.value + rise)  # fmt: skip
+                     solution.point.value, rise)  # fmt: skip
     root = float(np.sqrt(held))
     least = max(root, START * LOW * float(np.sqrt(solution.point.scale)))
     high = _bracket(excess, least, 2.0)
@@ -78,11 +79,12 @@ def _first(solution: Solution, block: int | None, column: int) -> tuple[Criterio
 
 
 def _excess(
-    criterion: Criterion, x: Vector, log_sd: float, block: int | None, level: float
+    criterion: Criterion, x: Vector, log_sd: float, block: int | None, least: float, rise: float
 ) -> Callable[[float], float]:
-    """The profiled criterion above ``level``, as a function of a standard deviation.
+    """Root of the profiled criterion above ``least``, less that of ``rise``, by a deviation.
 
-    Every search starts from the fit: near zero the criterion has no slope to leave it by.
+    The root is nearly a line, which is solved in few steps. Every search starts from the fit: near
+    zero the criterion has no slope to leave it by.
     """
     at = -1 if block is None else sum(q * (q + 1) // 2 for q in criterion.widths[:block])
     free = np.arange(len(x) + 1) != at % (len(x) + 1)
@@ -104,6 +106,7 @@ def _excess(
         start = np.append(x, log_sd)
         if block is None:
             start = np.append(x * np.exp(log_sd) / sd, np.log(sd))
-        return smooth(minimise(smooth, start, free))[0] - level
+        above = smooth(minimise(smooth, start, free))[0] - least
+        return float(np.sqrt(max(above, 0.0)) - np.sqrt(rise))
 
     return excess
