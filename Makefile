@@ -69,7 +69,7 @@ simulate: .venv ## run the simulations again and hold them against the stored ta
 		$(if $(SAVE),--save)
 
 lab: .venv ## open the notebooks in JupyterLab
-	$(py) -m jupyter lab notebooks
+	$(py) -m jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 serve: book ## build the book and serve it on this machine
 	@echo "http://127.0.0.1:$(PORT)"
@@ -83,6 +83,7 @@ check-web: book ## look at the pages in a browser: accessibility, requests, over
 lock: .venv ## resolve the locks again (UPGRADE=--upgrade moves every pin)
 	$(lock) --extra dev pyproject.toml -o requirements.lock
 	$(lock) --no-deps --group data-files -o requirements-data.lock
+	$(lock) --group spark -c requirements.lock -o requirements-spark.lock
 	$(lock) --group bootstrap -c requirements.lock -o requirements-bootstrap.lock
 
 clean: ## remove what was built; the environment and what is proven stay

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from evalkit.inference.progress import progress
+from evalkit.core.progress import progress
 from simulations import store
 from simulations.run import chunk, first, rows
 from simulations.studies import STUDIES

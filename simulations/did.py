@@ -61,12 +61,15 @@ DESIGNS = {
 
 
 def judged(vcov: Literal["CR1", "CR2", "CR3"]) -> Judge:
-    """Intervals and tests by `ek.infer`; CR2 and CR3, which cost more, in panels of few units."""
+    """Intervals and tests by `ek.infer`, also those that it withholds unless they are asked for.
+
+    CR2 and CR3, which cost more, in panels of few units.
+    """
 
     def judge(panel: ek.Panel, made: Made) -> Mapping[str, Answer]:
         if vcov != "CR1" and panel.n_units > LARGE:
             return {}
-        found = {id(one): ek.infer(one, vcov=vcov) for one in made.values()}
+        found = {id(one): ek.infer(one, vcov=vcov, few="show") for one in made.values()}
         return {target: _answer(found[id(one)]) for target, one in made.items()}
 
     return judge
@@ -268,4 +271,4 @@ METHODS = {
     ),
 }
 
-DID = Study("did", DESIGNS, METHODS, sizes={20: 1000, 50: 1000, 136: 1000, 500: 500})
+DID = Study("did", DESIGNS, METHODS, sizes={20: 500, 50: 500, 136: 500, 500: 250})

@@ -18,6 +18,17 @@ settings.register_profile(
 settings.load_profile("evalkit")
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say at the very end that Spark was not tested, where nobody can miss it."""
+    reasons = {
+        str(report.longrepr[2])
+        for report in terminalreporter.getreports("skipped")
+        if isinstance(report.longrepr, tuple) and "Spark:" in str(report.longrepr[2])
+    }
+    for reason in sorted(reasons):
+        terminalreporter.write_sep("!", f"SPARK WAS NOT TESTED. {reason}", red=True, bold=True)
+
+
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """A folder of its own for claims and figures."""

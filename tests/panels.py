@@ -20,7 +20,8 @@ class Recipe:
 
     ``cohorts`` are the adoption years dealt out in turn (NaN: never). ``missing`` is the share of
     rows left out. ``clusters`` gives towns unequal districts. ``weights`` is ``"row"``, ``"unit"``
-    or none. ``text_ids`` names towns so that text order differs from number order.
+    or none. ``text_ids`` names towns so that text order differs from number order. With
+    ``windows`` eight of forty towns are known only to adopt in its year or the one before.
     """
 
     cohorts: tuple[float, ...] = (START, np.nan)
@@ -28,6 +29,7 @@ class Recipe:
     clusters: bool = False
     weights: str = ""
     text_ids: bool = False
+    windows: bool = False
     periods: int = 6
     seed: int = 7
 
@@ -63,6 +65,7 @@ class Recipe:
                 "year": year,
                 "y": y,
                 "start": start[town],
+                "first": (start - (np.arange(towns) // 16 % 2) * self.windows)[town],
                 "dose": dose[town],
                 "x": x,
                 "z": z,
@@ -89,7 +92,7 @@ class Recipe:
             "outcome": "y",
             "unit": "town",
             "time": "year",
-            "cohort": "start",
+            "cohort": ("first", "start") if self.windows else "start",
             "dose": "dose",
             "cluster": "district" if self.clusters else None,
             "weight": "weight" if self.weights else None,
@@ -118,5 +121,6 @@ RECIPES = {
     "clustered": Recipe(clusters=True),
     "weighted": Recipe(weights="row", missing=0.1, clusters=True),
     "unit_weighted": Recipe(weights="unit", clusters=True),
+    "windows": Recipe(cohorts=(2002, 2004, np.nan, np.nan), clusters=True, windows=True),
     "staggered": Recipe(cohorts=(2002, 2004, np.nan, np.nan), clusters=True),
 }

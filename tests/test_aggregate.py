@@ -1,5 +1,7 @@
 """Averages of coordinates."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,96 @@ def test_weights_that_are_no_weights_are_refused(weights):
 def test_an_unknown_level_is_refused_with_the_known():
     with pytest.raises(OptionError, match="no level 'event'; this index has cohort, time"):
         ek.aggregate(cells(), by="event")
+
+
+def test_balanced_horizons_average_the_same_cohorts():
+    panel = RECIPES["staggered"].panel()
+    all_ = ek.did.callaway_santanna(panel)
+    found = ek.aggregate(all_, by="event", horizons=[0, 1, 2])
+    early = ek.aggregate(all_.select(cohort=2002), by="event").select(event=[0, 1, 2])
+    assert found.index.level("event") == (0, 1, 2)
+    np.testing.assert_allclose(found.theta, early.theta, rtol=EXACT)
+    np.testing.assert_allclose(found.psi, early.psi, atol=EXACT)
+    both = ek.aggregate(all_, by="event", horizons=[-1, 0, 1])
+    plain = ek.aggregate(all_, by="event").select(event=[-1, 0, 1])
+    np.testing.assert_allclose(both.theta, plain.theta, rtol=EXACT)
+
+
+def test_horizons_that_no_cohort_has_are_refused_with_those_they_have():
+    all_ = ek.did.callaway_santanna(RECIPES["staggered"].panel())
+    with pytest.raises(OptionError, match=r"horizons 0, 9; they have 2002: -1 to 3, 2004: -3 to 1"):
+        ek.aggregate(all_, by="event", horizons=[0, 9])
+    with pytest.raises(OptionError, match="needs group-time effects"):
+        ek.aggregate(ek.did.event_study(RECIPES["balanced"].panel()), horizons=[0])
+
+
+def test_a_cell_without_an_estimate_is_no_horizon():
+    all_ = ek.did.callaway_santanna(RECIPES["staggered"].panel())
+    theta = all_.theta.copy()
+    theta[all_.index.keys.index((2002, 2003))] = np.nan
+    found = ek.aggregate(replace(all_, theta=theta), by="event", horizons=[0, 1])
+    late = ek.aggregate(all_.select(cohort=2004), by="event").select(event=[0, 1])
+    np.testing.assert_allclose(found.theta, late.theta, rtol=EXACT)
+
+
+def test_averages_count_the_treated_units_of_their_cohorts():
+    frame = RECIPES["staggered"].frame()
+    gaps = frame[~((frame["town"] == 0) & (frame["year"] == 2003))]
+    all_ = ek.did.callaway_santanna(RECIPES["staggered"].panel(gaps), control="not_yet")
+    assert dict(zip(all_.index.keys, all_.counts[:, 0], strict=True))[2002, 2003] == 9
+    event = ek.aggregate(all_, by="event")
+    counts = dict(zip(event.index.level("event"), event.counts.tolist(), strict=True))
+    assert counts == {-3: [10, 30], -2: [10, 20], -1: [20, 30], 0: [20, 30], 1: [19, 30],
+                      2: [10, 20], 3: [10, 20]}  # fmt: skip
+    assert ek.aggregate(all_, by="cohort").counts.tolist() == [[10, 30], [10, 20]]
+    assert ek.aggregate(all_).counts.tolist() == [[20, 30]]
+    assert ek.aggregate(ek.aggregate(all_, by="cohort")).counts.tolist() == [[20, 30]]
+    assert {"treated", "controls"} <= set(ek.infer(event, few="show").table)
+
+
+CELLS = {
+    "Sun-Abraham": (lambda p: ek.did.sun_abraham(p), "never"),
+    "extended two-way": (lambda p: ek.did.extended_two_way(p), "untreated"),
+    "Poisson": (lambda p: ek.did.extended_two_way(p, family="poisson"), "untreated"),
+    "imputation": (lambda p: ek.did.imputation(p), "untreated"),
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_table_of_cells_counts_its_units(name):
+    run, controls = CELLS[name]
+    frame = RECIPES["staggered"].frame()
+    gaps = frame[~((frame["town"] < 6) & (frame["year"] == 2004))]
+    found = run(RECIPES["staggered"].panel(gaps))
+    start = gaps["start"].fillna(np.inf)
+    for (g, t), (treated, against) in zip(found.index.keys, found.counts, strict=True):
+        here = gaps["year"] == t
+        assert treated == (here & (start == g)).sum()
+        assert against == (here & (np.isinf(start) if controls == "never" else start > t)).sum()
+    assert {"treated", "controls"} <= set(
+        ek.infer(ek.aggregate(found, by="event"), few="show").table
+    )
+
+
+def test_triple_differences_and_synthetic_weights_count_their_units():
+    frame = RECIPES["staggered"].frame()
+    panel = RECIPES["staggered"].panel(frame[~((frame["town"] == 0) & (frame["year"] == 2005))])
+    found = ek.did.triple_difference(panel, eligible="seat")
+    units = frame.drop_duplicates("town")
+    size = units.groupby([units["start"].fillna(0), "seat"]).size()
+    # Town 0 adopts in 2002 and is ineligible.
+    for t, gone in ((2004, 0), (2005, 1)):
+        counts = {
+            side: found.select(side=side, cohort=2002, time=t).counts[0].tolist()
+            for side in ("difference", "eligible", "ineligible")
+        }
+        one, zero = size[2002, 1], size[2002, 0] - gone
+        assert counts == {
+            "difference": [one, zero + size[0, 1] + size[0, 0]],
+            "eligible": [one, size[0, 1]],
+            "ineligible": [zero, size[0, 0]],
+        }
+    weighted = ek.did.synthetic_did(RECIPES["staggered"].panel(), by="period")
+    used = ek.did.SyntheticWeights.behind(weighted).units().query("weight > 0").groupby("cohort")
+    for (g, _), counts in zip(weighted.index.keys, weighted.counts.tolist(), strict=True):
+        assert counts == [10, used.size()[g]]

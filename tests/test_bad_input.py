@@ -122,6 +122,35 @@ DOOR = {
     "columns of different lengths": (
         {**{name: list(frame()[name]) for name in frame()}, "y": [1.0, 2.0]}, {}, ["y"]),
     "an infinite period": (frame(**put("year", 1, np.inf, float)), {}, ["'year'"]),
+    "three columns of dates": (
+        frame(), {"cohort": ("start", "start", "start")}, ["3 columns", "earliest and the latest"]),
+    "a window that ends before it starts": (
+        frame(first=[2003.0] * 3 + [np.nan] * 6), {"cohort": ("first", "start")},
+        ["unit a", "between 2003 ('first') and 2002 ('start', row 1", "must not lie after"]),
+    "a window without an end": (
+        frame(first=[2002.0] * 6 + [np.nan] * 3), {"cohort": ("first", "start")},
+        ["unit b", "between 2002", "never", "leave both empty"]),
+    "a window without a start": (
+        frame(first=[np.nan] * 9), {"cohort": ("first", "start")},
+        ["unit a", "between never ('first') and 2002", "Correct"]),
+    "an earliest date that changes": (
+        frame(first=[2001.0, 2002.0, 2002.0] + [np.nan] * 6), {"cohort": ("first", "start")},
+        ["'first'", "unit a", "2001", "row 1", "2002", "row 2", "one adoption date"]),
+    "a window that ends after the sample": (
+        frame(start=[2009.0] * 3 + [np.nan] * 6, first=[2002.0] * 3 + [np.nan] * 6),
+        {"cohort": ("first", "start")}, ["unit a", "2009", "outside the sample"]),
+    "an adoption date and an indicator": (
+        frame(on=[0, 1, 1] + [0] * 6), {"treatment": "on"}, ["cohort=", "treatment=", "not both"]),
+    "treatment that switches off": (
+        frame(on=[0, 1, 0, 0, 0, 1] + [0] * 3), {"treatment": "on", "cohort": None},
+        ["'on'", "unit a", "treated in 2002 (row 2)", "no longer in 2003 (row 3)", "1 such units",
+         "stays on", "drop the rows after", "evalkit.did.regression(panel, on=['on'])"]),
+    "a treatment that is no indicator": (
+        frame(on=[0, 0.5, 1] + [0] * 6), {"treatment": "on", "cohort": None},
+        ["'on'", "0 or 1", "row 2", "0.5", "dose="]),
+    "a text treatment": (
+        frame(on=["no", "yes", "yes"] + ["no"] * 6), {"treatment": "on", "cohort": None},
+        ["'on'", "numeric", "row 1"]),
 }  # fmt: skip
 
 
@@ -238,6 +267,27 @@ def test_units_treated_in_every_period_are_counted():
     )
 
 
+def test_an_indicator_that_stays_on_dates_adoption():
+    on = [0, 1, 1] + [0] * 6
+    for column in (on, [bool(value) for value in on], pd.Series(on, dtype="Int64")):
+        made = panel(frame(on=column), treatment="on", cohort=None)
+        assert made.cohort.tolist() == panel(frame()).cohort.tolist()
+    assert panel(frame(on=[1, 1, 1] + [0] * 6), treatment="on", cohort=None).cohort[0] == 2001
+
+
+def test_an_indicator_first_seen_after_a_gap_says_so():
+    data = frame(on=[0, 1, 1] + [0] * 6).drop(index=1)
+    made = panel(data, treatment="on", cohort=None)
+    assert made.cohort[0] == 2003
+    assert "1 units are not seen in the period before their first treated row" in made.ledger[-1]
+
+
+def test_an_indicator_dates_text_periods_by_their_order():
+    names = {2001: "2001-02", 2002: "2002-03", 2003: "2003-04"}
+    data = frame(year=frame()["year"].map(names), on=[0, 1, 1] + [0] * 6)
+    assert panel(data, treatment="on", cohort=None).treated.tolist() == [0, 1, 1] + [0] * 6
+
+
 def test_asking_for_what_the_panel_lacks_names_what_it_has():
     made = panel(frame())
     with pytest.raises(PanelError, match=r"no covariate 'z' \(it has x\)"):
@@ -276,6 +326,14 @@ def tpanel(data, **options):
     return ek.Panel.from_frame(data, **{**given, **options})
 
 
+def _apart():
+    """Two covariates that overlap one by one, and whose sum separates the treated."""
+    rng = np.random.default_rng(3)
+    one, noise = rng.normal(size=12), rng.uniform(0.1, 0.5, size=12)
+    side = np.where(np.arange(12) < 6, 1, -1)
+    return np.repeat(one, 4), np.repeat(side * noise - one, 4)
+
+
 QUESTIONS = {
     "no treated": (
         lambda: ek.did.two_way(tpanel(towns(start=np.nan))), ["no unit is treated", "cohort="]),
@@ -288,19 +346,14 @@ QUESTIONS = {
     "no control, two-way": (
         lambda: ek.did.two_way(tpanel(towns(start=2002.0))), ["treated x post", "no variation"]),
     "everybody always treated": (
-        lambda: ek.did.two_way(tpanel(towns(start=2000.0))), ["no untreated observation"]),
+        lambda: ek.did.two_way(tpanel(towns(start=2000.0))),
+        ["all 12 treated units adopt in the first period 2000"]),
     "treated from the first period": (
         lambda: ek.did.two_way(tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))),
-        ["treated x post", "no variation"]),
-    "treated from the first period, two by two": (
-        lambda: ek.did.two_by_two(
-            tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))),
-        ["no treated unit", "before and after"]),
+        ["all 6 treated units adopt in the first period 2000", "Add earlier periods"]),
     "one period": (
-        lambda: ek.did.two_way(tpanel(towns()[towns()["year"] == 2002])), ["treated x post"]),
-    "one period, two by two": (
-        lambda: ek.did.two_by_two(tpanel(towns()[towns()["year"] == 2002])),
-        ["no treated unit", "before and after"]),
+        lambda: ek.did.two_way(tpanel(towns()[towns()["year"] == 2002])),
+        ["all 6 treated units adopt in the first period 2002"]),
     "several cohorts in a two by two": (
         lambda: ek.did.two_by_two(
             tpanel(towns(start=np.where(towns()["town"] < 3, 2002.0,
@@ -378,6 +431,56 @@ QUESTIONS = {
     "weights that change within units in a two by two": (
         lambda: ek.did.two_by_two(
             tpanel(towns(w=1.0 + towns()["year"] % 2), weight="w")), ["one weight per unit"]),
+    "nobody is left untreated": (
+        lambda: ek.did.callaway_santanna(tpanel(towns(start=2002.0)), control="not_yet"),
+        ["no cohort has a comparison left", "cohort 2002: no untreated unit is left in 2001, 2002",
+         "Add periods before adoption, or units that stay untreated"]),
+    "anticipation that reaches back to the first period": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), anticipation=2),
+        ["cohort 2002 left out: no period before its treatment", "Add periods"]),
+    "no overlap": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), covariates=["size"]),
+        ["cohort 2002 in 2001, 2002, 2003", "separated by size", "method='reg'"]),
+    "no overlap, improved": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns()), covariates=["size"], method="dr_improved"),
+        ["cohort 2002", "no weights of the controls", "by size", "method='reg'"]),
+    "separation by two covariates together": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns(x=_apart()[0], money=_apart()[1])), covariates=["x", "money"]),
+        ["separated by x, money together", "method='reg'"]),
+    "a covariate that separates and does not vary": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns(x=1.0 * (towns()["town"] < 6))), covariates=["x"]),
+        ["cohort 2002", "x does not vary among the controls", "Remove it"]),
+    "a universal base that nobody of the cohort is seen in": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(towns().query("town >= 6 or year != 2001")), base="universal"),
+        ["cohort 2002 in 2000, 2002, 2003 (against 2001) is not estimated",
+         "no treated unit is seen in both periods"]),
+    "an event window that holds nothing": (
+        lambda: ek.aggregate(
+            ek.did.callaway_santanna(tpanel(towns())), by="event").select(event=range(5, 9)),
+        ["nothing matches {'event': range(5, 9)}", "the keys are (-1,), (0,), (1,)"]),
+    "horizons that no cohort has": (
+        lambda: ek.aggregate(
+            ek.did.callaway_santanna(tpanel(towns())), by="event", horizons=[0, 5]),
+        ["no cohort has all of the horizons 0, 5", "2002: -1 to 1"]),
+    "a constant covariate in an imputation": (
+        lambda: ek.did.imputation(tpanel(towns()), covariates=["size"]),
+        ["size has no variation left", "constant within units", "by_time= or baseline="]),
+    "a constant covariate beside synthetic weights": (
+        lambda: ek.did.synthetic_did(tpanel(towns()), covariates=["size"]),
+        ["size has no variation left", "constant within units"]),
+    "a changing covariate as a baseline": (
+        lambda: ek.did.extended_two_way(tpanel(towns()), baseline=["x"]),
+        ["baseline covariate", "'x'", "changes within units"]),
+    "a covariate that the panel lacks": (
+        lambda: ek.did.callaway_santanna(tpanel(towns()), covariates=["lunch"]),
+        ["no covariate 'lunch'", "x, double", "covariates=["]),
+    "gaps under synthetic weights": (
+        lambda: ek.did.synthetic_did(tpanel(towns().drop(index=5))),
+        ["unit 1 is not observed in 2001", "balanced", "panel.where"]),
     "a single cluster": (
         lambda: ek.infer(ek.did.two_way(tpanel(towns(), cluster="ones"))), ["single cluster"]),
     "as many parameters as rows": (
@@ -395,6 +498,87 @@ def test_a_question_the_data_cannot_answer_is_refused_by_name(ask, words):
         ask()
     for word in words:
         assert word in str(refused.value)
+
+
+EVERY_STAGGERED = {
+    "group-time": ek.did.callaway_santanna,
+    "imputation": ek.did.imputation,
+    "Sun-Abraham": ek.did.sun_abraham,
+    "extended two-way": ek.did.extended_two_way,
+    "Poisson": lambda p: ek.did.extended_two_way(p, family="poisson"),
+    "two-way": ek.did.two_way,
+    "event study": ek.did.event_study,
+    "two by two": ek.did.two_by_two,
+    "decomposition": ek.did.bacon,
+    "triple difference": lambda p: ek.did.triple_difference(p, eligible="group", value="low"),
+    "synthetic": ek.did.synthetic_did,
+}
+
+
+@pytest.mark.parametrize("name", EVERY_STAGGERED)
+def test_treatment_from_the_first_period_on_is_refused_by_every_estimator(name):
+    early = tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))
+    with pytest.raises(IdentificationError) as refused:
+        EVERY_STAGGERED[name](early)
+    for word in ("all 6 treated units adopt in the first period 2000", "Add earlier periods"):
+        assert word in str(refused.value)
+
+
+def _staggered(**changes):
+    """Twelve towns: three adopt in 2001, three in 2002."""
+    town = towns()["town"]
+    start = np.where(town < 3, 2001.0, np.where(town < 6, 2002.0, np.nan))
+    return towns(start=start, **changes)
+
+
+DOUBTS = {
+    "one never-treated unit": (
+        lambda: ek.did.callaway_santanna(tpanel(_staggered().query("town < 7"))),
+        ["one comparison unit only in 2001, 2002, 2003", "placebo"]),
+    "one never-treated unit, imputation": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 7"))),
+        ["one comparison unit only in 2002, 2003"]),
+    "a cohort with one unit": (
+        lambda: ek.did.callaway_santanna(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001: its own noise is in no standard error"]),
+    "a cohort with one unit, Sun-Abraham": (
+        lambda: ek.did.sun_abraham(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001"]),
+    "a cohort with one unit, extended two-way": (
+        lambda: ek.did.extended_two_way(tpanel(_staggered().query("town not in (0, 1)"))),
+        ["one treated unit only in 2001"]),
+    "a cohort with one unit, synthetic": (
+        lambda: ek.did.synthetic_did(tpanel(_staggered().query("town not in (3, 4)"))),
+        ["cohort 2002: one side rests on one unit", "placebo"]),
+    "no not-yet-treated left in some periods": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(_staggered().query("town < 6")), control="not_yet"),
+        ["cohort 2001: no untreated unit is left in 2002, 2003",
+         "cohort 2002: no untreated unit is left in 2001, 2002, 2003"]),
+    "one cohort without overlap": (
+        lambda: ek.did.callaway_santanna(
+            tpanel(_staggered(x=np.where(towns()["town"] < 3, 9 + towns()["x"], towns()["x"]))),
+            covariates=["x"], method="ipw"),
+        ["cohort 2001 in 2001, 2002, 2003", "separated by x"]),
+    "a unit that cannot be imputed": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town > 0 or year > 2000"))),
+        ["1 units not imputed (0): fewer than 1 untreated observation"]),
+    "a period without an untreated unit": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 6"))),
+        ["no untreated unit in 2002, 2003: cells left out"]),
+    "too few untreated units": (
+        lambda: ek.did.imputation(tpanel(_staggered().query("town < 7")), minimum_controls=2),
+        ["fewer than 2 untreated units in 2002, 2003: cells left out"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ask", "words"), DOUBTS.values(), ids=DOUBTS.keys())
+def test_an_answer_in_doubt_says_why_and_the_run_goes_on(ask, words):
+    found = ask()
+    assert np.isfinite(found.theta).any()
+    notes = "\n".join(found.meta.notes)
+    for word in words:
+        assert word in notes
 
 
 # --- Few clusters, and tests by draws ----------------------------------------------------------
@@ -515,6 +699,144 @@ def test_a_seed_that_was_forgotten_is_one_and_printed():
         ek.conley_taber(tpanel(towns().query("town > 3"), dose=None), ek.did.two_way, draws=20),
     ):
         assert "(seed 1)" in repr(found)
+
+
+# --- Gaps and balance ---------------------------------------------------------------------------
+
+
+def pupils(**changes):
+    """Two counties of three schools, ten pupils in each, half urban; marks from 51 to 80."""
+    data = pd.DataFrame({"pupil": np.arange(60), "year": 2020})
+    data["school"] = data["pupil"] // 10
+    data["county"] = np.where(data["school"] < 3, "north", "south")
+    data["group"] = np.where(data["pupil"] % 2 == 0, "urban", "rural")
+    data["mark"] = 51.0 + (data["pupil"] * 7) % 30
+    data["band"] = np.searchsorted([55, 65, 75], data["mark"])
+    return data.assign(**changes)
+
+
+def ppanel(data, outcome="mark"):
+    return ek.Panel.from_frame(
+        data, outcome=outcome, unit="pupil", time="year", cluster="school",
+        weight="w" if "w" in data else None, categories=["county", "school", "group"],
+        covariates=["ses"] if "ses" in data else [], provenance="synthetic",
+    )  # fmt: skip
+
+
+RESIDENCE = {"between": "group", "high": "urban", "low": "rural"}
+NORTH = {**RESIDENCE, "by": "county"}
+IN_NORTH = (pupils()["county"] == "north") & (pupils()["group"] == "urban")
+
+GAPS = {
+    "a group that is empty in one county": (
+        lambda: ek.gaps.standardised_gap(ppanel(pupils()[~IN_NORTH]), **NORTH),
+        ["in north", "group = 'urban'", "undefined='nan'"]),
+    "a group that is nowhere": (
+        lambda: ek.gaps.ordinal_gap(ppanel(pupils()), between="group", high="suburb", low="rural"),
+        ["'suburb'", "rural, urban"]),
+    "a group of one pupil": (
+        lambda: ek.gaps.standardised_gap(
+            ppanel(pupils()[~IN_NORTH | (pupils()["pupil"] == 0)]), scale="high", **NORTH),
+        ["in north", "group urban has no variance"]),
+    "a group whose marks are all the same": (
+        lambda: ek.gaps.gap(
+            ppanel(pupils(mark=np.where(IN_NORTH, 60.0, pupils()["mark"]))),
+            metric="variance_ratio", **NORTH),
+        ["in north", "group urban has no variance"]),
+    "marks that are all tied": (
+        lambda: ek.gaps.quantile_gap(ppanel(pupils(mark=60.0)), **RESIDENCE),
+        ["all values of a group are equal"]),
+    "complete separation": (
+        lambda: ek.gaps.ordinal_gap(
+            ppanel(pupils(mark=pupils()["mark"] + 100.0 * IN_NORTH)), **NORTH),
+        ["in north", "do not overlap"]),
+    "all of a group in one band": (
+        lambda: ek.gaps.band_gap(
+            ppanel(pupils(band=np.where(IN_NORTH, 3, pupils()["band"])), "band"), **NORTH),
+        ["in north", "lowest or highest band"]),
+    "a mean of zero under a ratio": (
+        lambda: ek.gaps.gap(
+            ppanel(pupils(mark=pupils()["mark"] - pupils()["mark"].mean())), metric="ratio",
+            **RESIDENCE),
+        ["not positive", "metric='mean'"]),
+    "a mean of zero under a coefficient of variation": (
+        lambda: ek.gaps.spread(ppanel(pupils(mark=np.tile([-1.0, 1.0], 30))), metric="cv"),
+        ["mean is not positive"]),
+    "negative marks under a difference rate": (
+        lambda: ek.gaps.difference_rate(
+            ppanel(pupils(mark=pupils()["mark"] - 60)), school="school"),
+        ["negative", "readings=['icc']"]),
+    "standard scores under an inequality index": (
+        lambda: ek.gaps.inequality(ppanel(pupils(mark=pupils()["mark"] - 60)), metric="theil_t"),
+        ["mark is negative", "no true zero"]),
+    "a county with one school": (
+        lambda: ek.gaps.difference_rate(
+            ppanel(pupils()[(pupils()["school"] > 1)]), school="school", by="county"),
+        ["in north", "a single school"]),
+    "schools that never mix the groups": (
+        lambda: ek.gaps.gap_split(
+            ppanel(pupils(group=np.where(pupils()["school"] % 2 == 0, "urban", "rural"))),
+            within="school", **RESIDENCE),
+        ["no school has pupils of both groups"]),
+    "weights of zero": (
+        lambda: ek.gaps.gap(ppanel(pupils(w=np.arange(60.0))), **RESIDENCE),
+        ["'w' must be positive", "row 1 holds 0"]),
+    "weights below zero": (
+        lambda: ek.gaps.gap(ppanel(pupils(w=np.arange(60.0) - 5)), **RESIDENCE),
+        ["'w' must be positive", "row 1 holds -5"]),
+    "too few values of status": (
+        lambda: ek.gaps.gradient(ppanel(pupils(ses=np.tile([0.0, 1.0], 30))), along="ses"),
+        ["ses has fewer than 4 values", "degree 3"]),
+    "status that the panel lacks": (
+        lambda: ek.gaps.gradient(ppanel(pupils()), along="ses"), ["'ses'", "covariates="]),
+    "a column with two uses": (
+        lambda: ek.gaps.gap(ppanel(pupils()), by=["county", "group"], **RESIDENCE),
+        ["by names group", "another use"]),
+    "an unknown metric of a gap": (
+        lambda: ek.gaps.gap(ppanel(pupils()), metric="d", **RESIDENCE),
+        ["metric='d'", "'variance_ratio'"]),
+    "an unknown way to leave out": (
+        lambda: ek.gaps.gap(ppanel(pupils()), undefined="drop", **RESIDENCE),
+        ["undefined='drop'", "'nan'"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("ask", "words"), GAPS.values(), ids=GAPS.keys())
+def test_a_gap_without_an_answer_is_refused_by_name(ask, words):
+    with pytest.raises(EvalkitError) as refused:
+        ask()
+    for word in words:
+        assert word in str(refused.value)
+
+
+# What "nan" means: the coordinate is empty, its neighbour is not, and the note counts it.
+EMPTY = [name for name, (_, words) in GAPS.items() if "in north" in words]
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_what_is_refused_in_one_county_can_be_left_empty(name, monkeypatch):
+    made = []
+    for metric in ek.gaps.__all__:
+        real = getattr(ek.gaps, metric)
+        keep = lambda *a, real=real, **o: made.append(real(*a, undefined="nan", **o))  # noqa: E731
+        monkeypatch.setattr(ek.gaps, metric, keep)
+    GAPS[name][0]()
+    estimate = made[0]
+    empty = np.isnan(estimate.select(county="north").theta)
+    assert empty.all() if "single" not in GAPS[name][1][1] else empty.any()
+    assert np.isfinite(estimate.select(county="south").theta).any()
+    assert np.isfinite(estimate.psi).all()
+    assert any("empty (north" in note for note in estimate.meta.notes)
+
+
+@pytest.mark.parametrize("kind", ["string", "category", "float", "int8"])
+def test_gaps_take_ids_of_any_type(kind):
+    plain = ek.gaps.gap(ppanel(pupils()), by="county", unit="school", **RESIDENCE)
+    data = pupils()
+    data["school"] = data["school"].astype(str if kind == "string" else "int64").astype(kind)
+    other = ek.gaps.gap(ppanel(data), by="county", unit="school", **RESIDENCE)
+    assert plain.theta.tobytes() == other.theta.tobytes()
+    np.testing.assert_array_equal(plain.psi, other.psi)
 
 
 # --- Contracts --------------------------------------------------------------------------------

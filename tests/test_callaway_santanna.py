@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import root
 
 import evalkit as ek
+from evalkit.core.adoption import Starts
 from evalkit.core.errors import IdentificationError, OptionError, PanelError
-from evalkit.did.group_time import Starts, from_changes, from_paths, from_records, plan
+from evalkit.did.group_time import from_changes, from_paths, from_records, plan
 from evalkit.engines.cohorts import Cohorts
+from golden_moderndid import FILE, IMPROVED, two_periods
+from golden_nonlinear import frame as nonlinear_frame
 from panels import Recipe
 
 TWIN = 1e-10  # the same arithmetic in another order
@@ -100,6 +105,19 @@ def propensity(x, d, w):
     return probability(solved.x)
 
 
+def balancing(x, d, w):
+    """Propensities whose odds give controls the covariate means of the treated."""
+
+    def odds(beta):
+        return np.exp(x @ beta)
+
+    solved = root(
+        lambda beta: x.T @ (w * (d - (1 - d) * odds(beta))), np.zeros(x.shape[1]), tol=1e-13
+    )
+    assert np.abs(solved.fun).max() < 1e-9
+    return odds(solved.x) / (1 + odds(solved.x))
+
+
 def fitted(y, x, w):
     """Prediction of a weighted regression on rows of positive weight, for all rows."""
     half = np.sqrt(w[w > 0])
@@ -114,9 +132,12 @@ def changes_by_hand(change, d, x, w, method):
     """Sant'Anna and Zhao (2020), panel: their code's formulas, term by term."""
     if method == "reg":
         return mean(change, w * d) - mean(fitted(change, x, w * (1 - d)), w * d)
-    p = propensity(x, d, w)
+    improved = method == "dr_improved"
+    p = balancing(x, d, w) if improved else propensity(x, d, w)
     odds = w * (1 - d) * p / (1 - p)
-    rest = change - (fitted(change, x, w * (1 - d)) if method == "dr" else 0)
+    rest = change
+    if method != "ipw":
+        rest = change - fitted(change, x, odds if improved else w * (1 - d))
     return mean(rest, w * d) - mean(rest, odds)
 
 
@@ -126,12 +147,16 @@ def records_by_hand(y, d, s, x, w, method):
     if method == "reg":
         gain = fitted(y, x, after[1] * (1 - d)) - fitted(y, x, after[0] * (1 - d))
         return mean(y, after[1] * d) - mean(y, after[0] * d) - mean(gain, w * d)
-    p = propensity(x, d, w)
+    improved = method == "dr_improved"
+    p = balancing(x, d, w) if improved else propensity(x, d, w)
     odds = {period: v * (1 - d) * p / (1 - p) for period, v in after.items()}
     if method == "ipw":
         treated = mean(y, after[1] * d) - mean(y, after[0] * d)
         return treated - (mean(y, odds[1]) - mean(y, odds[0]))
-    control = {period: fitted(y, x, v * (1 - d)) for period, v in after.items()}
+    control = {
+        period: fitted(y, x, odds[period] if improved else v * (1 - d))
+        for period, v in after.items()
+    }
     treated = {period: fitted(y, x, v * d) for period, v in after.items()}
     rest = y - (s * control[1] + (1 - s) * control[0])
     total = mean(rest, after[1] * d) - mean(rest, after[0] * d)
@@ -143,7 +168,7 @@ def records_by_hand(y, d, s, x, w, method):
 
 
 @pytest.mark.parametrize("recipe", [BALANCED, HOLES], ids=["balanced", "with gaps"])
-@pytest.mark.parametrize("method", ["dr", "ipw", "reg"])
+@pytest.mark.parametrize("method", ["dr", "dr_improved", "ipw", "reg"])
 @pytest.mark.parametrize("control", ["never", "not_yet"])
 def test_cells_with_covariates_are_those_of_the_formulas(recipe, method, control):
     frame = recipe.frame(80)
@@ -166,7 +191,7 @@ def test_cells_with_covariates_are_those_of_the_formulas(recipe, method, control
         assert abs(estimate.theta[k] - theta) < SOLVED
 
 
-@pytest.mark.parametrize("method", ["dr", "ipw", "reg"])
+@pytest.mark.parametrize("method", ["dr", "dr_improved", "ipw", "reg"])
 @pytest.mark.parametrize("control", ["never", "not_yet"])
 def test_cells_from_records_are_those_of_the_formulas(method, control):
     recipe = Recipe(cohorts=COHORTS, weights="row", missing=0.15)
@@ -191,6 +216,88 @@ def test_cells_from_records_are_those_of_the_formulas(method, control):
         )
         assert abs(estimate.theta[k] - theta) < SOLVED
         assert estimate.counts[k].sum() == len(rows)
+
+
+IMPROVED_GOLDEN = json.loads(FILE.read_text())["improved"]
+# moderndid's balancing propensity stops where the equations are 2e-6 from zero (unit sums of 200).
+STOPPED = 2e-9
+
+
+@pytest.mark.parametrize("name", IMPROVED)
+def test_improved_doubly_robust_effects_are_those_of_moderndid(name):
+    """Errors too; from records moderndid, like R DRDID, drops what vanishes if both periods have
+    one distribution of covariates: with that dropped, its errors are reached as well."""
+    spec, wanted = IMPROVED[name], IMPROVED_GOLDEN[name]
+    frame = two_periods(spec["records"])
+    frame["start"] = frame["start"].astype(float).replace(0, np.nan)
+    panel = ek.Panel.from_frame(
+        frame, outcome="y", unit="row" if spec["records"] else "id", time="t", cohort="start",
+        covariates=["x1", "x2"], weight="w" if spec["w"] else None, provenance="synthetic",
+    )  # fmt: skip
+    found = ek.did.callaway_santanna(
+        panel, covariates=["x1", "x2"], method="dr_improved",
+        unbalanced="records" if spec["records"] else "pairwise",
+    )  # fmt: skip
+    assert abs(found.theta[0] - wanted["att"]) < STOPPED
+    error = np.sqrt(found.vcov()[0, 0])
+    if not spec["records"]:
+        assert abs(error - wanted["error"]) < STOPPED
+        return
+    assert abs(error / wanted["error"] - 1) < 0.02
+    y, d, s = (frame[c].to_numpy(float) for c in ("y", "d", "t"))
+    s, w = s - 2, frame["w"].to_numpy() if spec["w"] else np.ones(len(frame))
+    x = np.column_stack([np.ones(len(frame)), frame[["x1", "x2"]]])
+    p = balancing(x, d, w)
+    psi = np.zeros(len(frame))
+    for period, sign in ((s, 1.0), (1 - s, -1.0)):
+        one, both, zero = w * d * period, w * d, w * (1 - d) * period * p / (1 - p)
+        mu1, mu0 = fitted(y, x, one), fitted(y, x, zero)
+        gain = mu1 - mu0 - mean(mu1 - mu0, both)
+        for values, weight, side in ((y - mu1, one, 1), (gain, both, 1), (y - mu0, zero, -1)):
+            psi += sign * side * weight / weight.sum() * values
+    assert abs(np.sqrt(psi @ psi) - wanted["error"]) < STOPPED
+
+
+def test_improved_estimates_ignore_trends_that_are_linear_in_the_covariates():
+    frame = BALANCED.frame(80)
+    moved = frame.assign(y=frame["y"] + 7 * frame["base"] * frame["year"])
+    plain, other = (
+        ek.did.callaway_santanna(BALANCED.panel(f), covariates=["base"], method="dr_improved")
+        for f in (frame, moved)
+    )
+    np.testing.assert_allclose(other.theta, plain.theta, atol=SOLVED)
+    np.testing.assert_allclose(other.psi, plain.psi, atol=SOLVED)
+
+
+# moderndid 0.4.1, att_gt(est_method="reg", xformla="~ z") on the panel below, printed digits.
+UNIVERSAL = {(3, 1): 0.22907807, (5, 1): 0.01074372, (5, 2): -1.00657024, (5, 3): -0.15418943}
+
+
+def test_covariates_may_come_from_the_earlier_period_as_in_r_did():
+    frame = nonlinear_frame().assign(start=lambda d: d["start"].astype(float).replace(0, np.nan))
+    frame["z"] = (
+        frame["x"] * frame["t"]
+        + (frame["id"] * 7 % 11) / 11 * frame["t"] ** 2 / 5
+        + ((frame["id"] * frame["t"]) % 5) / 5
+    )
+    frame["y"] = frame["count"] + frame["z"]
+    panel = ek.Panel.from_frame(frame, outcome="y", unit="id", time="t", cohort="start",
+                                covariates=["z"], provenance="synthetic")  # fmt: skip
+    options = {"covariates": ["z"], "method": "reg"}
+    earlier, base = (
+        ek.did.callaway_santanna(panel, base="universal", covariates_from=source, **options)
+        for source in ("earlier", "base")
+    )
+    for (g, t), wanted in UNIVERSAL.items():
+        assert abs(earlier.select(cohort=g, time=t).theta[0] - wanted) < 1e-8
+        assert abs(base.select(cohort=g, time=t).theta[0] - wanted) > 1e-3
+    late = base.select(time=[5, 6])
+    np.testing.assert_allclose(earlier.select(time=[5, 6]).theta, late.theta, atol=TWIN)
+    one, two = (
+        ek.did.callaway_santanna(panel, covariates_from=source, **options)
+        for source in ("earlier", "base")
+    )
+    np.testing.assert_array_equal(one.theta, two.theta)  # a varying base is the earlier period
 
 
 # --- Contributions ----------------------------------------------------------------------------
@@ -222,6 +329,8 @@ RUNS = {
     "records, doubly robust": {"covariates": ["x"], "unbalanced": "records"},
     "records, weighted": {"covariates": ["x"], "method": "ipw", "unbalanced": "records"},
     "records, regression": {"covariates": ["x"], "method": "reg", "unbalanced": "records"},
+    "improved": {"covariates": ["x"], "method": "dr_improved"},
+    "records, improved": {"covariates": ["x"], "method": "dr_improved", "unbalanced": "records"},
 }
 
 
@@ -394,7 +503,7 @@ def test_averages_leave_a_failed_cell_out_and_say_so():
 
 def test_when_every_cell_fails_the_reasons_are_the_error():
     frame = BALANCED.frame(80).assign(x=lambda d: 1.0 * d["start"].notna())
-    with pytest.raises(IdentificationError, match=r"cohort 2002 .* cohort 2004 .* singular .* x"):
+    with pytest.raises(IdentificationError, match=r"cohort 2002 .* x does not vary .* cohort 2004"):
         ek.did.callaway_santanna(BALANCED.panel(frame), covariates=["x"])
 
 

@@ -5,9 +5,11 @@ import pytest
 from scipy import stats
 
 import evalkit as ek
+from exam import GIRLS, exam
 from panels import RECIPES
 
 EXACT = 1e-10
+SIDES = {"between": "group", "high": "urban", "low": "rural"}
 
 
 def gap(panel):
@@ -80,3 +82,55 @@ def test_rows_outside_both_groups_do_not_count():
     two = gap(RECIPES["balanced"].panel(frame[~third]))
     np.testing.assert_allclose(one.theta, two.theta, rtol=EXACT)
     np.testing.assert_allclose(one.vcov(), two.vcov(), rtol=EXACT)
+
+
+def test_ratios_are_those_of_numpy_in_every_period():
+    frame = RECIPES["unbalanced"].frame()
+    panel = RECIPES["unbalanced"].panel(frame)
+    by = frame.groupby(["year", "group"])["y"].agg(["mean", "var"]).unstack("group")
+    for metric, column in (("ratio", "mean"), ("variance_ratio", "var")):
+        found = ek.gaps.gap(panel, metric=metric, **SIDES)
+        expected = by[column]["urban"] / by[column]["rural"]
+        np.testing.assert_allclose(found.theta, expected, rtol=EXACT)
+        logged = ek.gaps.gap(panel, metric=f"log_{metric}", **SIDES)
+        np.testing.assert_allclose(logged.theta, np.log(expected), rtol=1e-7)
+        np.testing.assert_allclose(logged.psi, found.psi / found.theta, rtol=EXACT)
+
+
+def test_the_variance_ratio_of_exam_is_that_of_the_brief():
+    """.894, computed there with numpy."""
+    found = ek.gaps.gap(exam(), metric="variance_ratio", **GIRLS)
+    assert found.theta[0] == pytest.approx(0.894, abs=5e-4)
+
+
+def test_the_error_of_a_log_variance_ratio_of_normal_outcomes_is_the_textbook_one():
+    """sqrt(2/n1 + 2/n0); the sample kurtosis of 40,000 draws moves it by 1%."""
+    rng = np.random.default_rng(3)
+    frame = {"i": np.arange(40_000), "t": np.zeros(40_000, int), "y": rng.normal(size=40_000),
+             "g": np.repeat(["a", "b"], [30_000, 10_000])}  # fmt: skip
+    panel = ek.Panel.from_frame(
+        frame, outcome="y", unit="i", time="t", categories=["g"], provenance="synthetic"
+    )
+    found = ek.gaps.gap(panel, between="g", high="a", low="b", metric="log_variance_ratio")
+    expected = np.sqrt(2 / 30_000 + 2 / 10_000)
+    assert np.sqrt(found.vcov()[0, 0]) == pytest.approx(expected, rel=0.02)
+
+
+def test_scores_far_from_zero_lose_no_digits():
+    frame = RECIPES["balanced"].frame()
+    near = ek.gaps.gap(RECIPES["balanced"].panel(frame), metric="variance_ratio", **SIDES)
+    far = RECIPES["balanced"].panel(frame.assign(y=frame["y"] + 2.0**30))
+    far = ek.gaps.gap(far, metric="variance_ratio", **SIDES)
+    np.testing.assert_allclose(near.theta, far.theta, rtol=1e-6)  # y itself keeps seven digits
+    np.testing.assert_allclose(near.vcov(), far.vcov(), rtol=1e-6)
+
+
+def test_by_county_the_gap_is_that_of_each_county_alone():
+    panel = RECIPES["balanced"].panel()
+    both = ek.gaps.gap(panel, by=["county", "time"], **SIDES)
+    codes = panel.category("county").codes
+    for county in range(3):
+        alone = gap(panel.where(codes == county))
+        mine = both.select(county=county)
+        np.testing.assert_allclose(mine.theta, alone.theta, rtol=EXACT)
+        np.testing.assert_allclose(mine.vcov(), alone.vcov(), rtol=EXACT)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
+from evalkit.core.adoption import Starts
 from evalkit.core.errors import IdentificationError, OptionError
 from evalkit.engines.cohorts import Cohorts
 from evalkit.engines.imputed import Sample, impute
@@ -94,7 +95,7 @@ def test_towns_that_cannot_be_imputed_are_left_out_as_if_they_had_no_treated_row
     first = frame["town"].isin([0, 4]) & (frame["year"] < 2002)
     lacking = frame[~first]
     estimate = ek.did.imputation(recipe.panel(lacking))
-    assert "2 units not imputed: fewer than 1 untreated observation of their own" in (
+    assert "2 units not imputed (0, 4): fewer than 1 untreated observation of their own" in (
         estimate.meta.notes
     )
     without = lacking[~lacking["town"].isin([0, 4])]
@@ -129,13 +130,17 @@ def test_cohort_means_give_the_numbers_of_the_observations(trends, weights):
     recipe = Recipe(cohorts=(2000, *COHORTS), weights=weights)
     panel = recipe.panel()
     cohorts = Cohorts.of(panel)
-    means = impute(Sample.of_cohorts(cohorts, trends=trends), panel.clock, 1)
+    starts = Starts.of(panel)
+    means = impute(Sample.of_cohorts(cohorts, starts, trends=trends), panel.clock, 1)
     rows = impute(Sample.of_rows(panel, (), trends=trends), panel.clock, 1)
     np.testing.assert_allclose(means.theta, rows.theta, atol=DENSE)
     np.testing.assert_allclose(means.mass, rows.mass, atol=DENSE)
     np.testing.assert_allclose(means.factored(cohorts).psi(), rows.scores().psi(), atol=DENSE)
     assert means.counts.tolist() == rows.counts.tolist()
-    assert means.lost == rows.lost
+    assert means.lost[1:] == rows.lost[1:]
+    towns = ", ".join(str(5 * k) for k in range(5))
+    assert f"8 units not imputed ({towns} and 3 more)" in rows.lost[0]
+    assert "8 units not imputed (cohort 2000)" in means.lost[0]
 
 
 @each_model
@@ -185,6 +190,110 @@ def test_a_covariate_times_a_constant_changes_nothing():
     one, two = (ek.did.imputation(recipe.panel(data), covariates=["x"]) for data in (frame, moved))
     np.testing.assert_allclose(one.theta, two.theta, atol=DENSE)
     np.testing.assert_allclose(one.psi, two.psi, atol=DENSE)
+
+
+# --- Second stages ----------------------------------------------------------------------------
+
+
+def second_stage(frame, weighted, x, **model):
+    """Gardner's two stages written out: regress effects on ``x``, both stages in the influence."""
+    z, y = design(frame, **model), frame["y"].to_numpy()
+    w = frame["weight"].to_numpy() if weighted else np.ones(len(frame))
+    treated = (frame["year"] >= frame["start"]).to_numpy()
+    z0 = z * np.sqrt(w)[:, None] * ~treated[:, None]
+    inverse = np.linalg.pinv(z0.T @ z0, rcond=1e-11)
+    effect = y - z @ (inverse @ (z.T @ (w * y * ~treated)))
+    x = np.where(treated[:, None], x, 0.0)
+    bread = np.linalg.inv((x * w[:, None]).T @ x)
+    beta = bread @ (x.T @ (w * effect))
+    first = (z * (w * effect * ~treated)[:, None]) @ (inverse @ (z.T @ (x * w[:, None])))
+    score = x * (w * (effect - x @ beta))[:, None] - first
+    town = frame["town"].to_numpy()
+    return beta, np.array([score[town == i].sum(axis=0) for i in np.unique(town)]) @ bread
+
+
+@each_recipe
+@pytest.mark.parametrize("model", [{}, {"covariates": ["x", "z"]}], ids=["plain", "covariates"])
+def test_with_sampled_treated_units_averages_have_the_two_stage_errors(recipe, model):
+    frame = recipe.frame()
+    estimate = ek.did.imputation(recipe.panel(frame), treated="sampled", **model)
+    given = ek.did.imputation(recipe.panel(frame), **model)
+    np.testing.assert_array_equal(estimate.psi, given.psi)
+    event = (frame["year"] - frame["start"]).to_numpy()
+    for by, values in {"event": event, (): np.zeros(len(frame))}.items():
+        average = ek.aggregate(estimate, by=by)
+        keys = sorted(set(values[event >= 0]))
+        x = np.stack([(values == key) * 1.0 for key in keys], axis=1)
+        beta, psi = second_stage(frame, recipe.weights, x, **model)
+        np.testing.assert_allclose(average.theta, beta, atol=DENSE)
+        np.testing.assert_allclose(average.psi, psi, atol=DENSE)
+        assert np.abs(ek.aggregate(given, by=by).psi - psi).max() > 1e-4
+
+
+@each_recipe
+@pytest.mark.parametrize("model", [{}, {"covariates": ["x"]}], ids=["plain", "covariate"])
+def test_effects_are_projected_on_characteristics(recipe, model):
+    frame = recipe.frame()
+    panel = recipe.panel(frame)
+    found = ek.did.imputation(panel, project=["base", "county"], **model)
+    assert found.index.keys == (("constant",), ("base",), ("county = 1",), ("county = 2",))
+    county = frame["county"].to_numpy()
+    x = np.column_stack([np.ones(len(frame)), frame["base"], county == 1, county == 2])
+    beta, psi = second_stage(frame, recipe.weights, x, **model)
+    np.testing.assert_allclose(found.theta, beta, atol=DENSE)
+    np.testing.assert_allclose(found.psi, psi, atol=DENSE)
+    np.testing.assert_allclose(found.weights.T @ panel.y, found.theta, atol=DENSE)
+
+
+def test_a_projection_on_a_constant_is_the_average_over_sampled_units():
+    panel = RECIPES["gaps and weights"].panel()
+    one = ek.did.imputation(panel, project=["group"]).select(term="constant")
+    urban = panel.category("group")
+    of = panel.where((urban.codes == 0) | (panel.treated == 0))
+    # The first label's own average, with the fit on all untreated rows.
+    average = ek.aggregate(ek.did.imputation(of, treated="sampled"))
+    np.testing.assert_allclose(one.theta, average.theta, atol=DENSE)
+    np.testing.assert_allclose(one.psi[np.isin(one.units, average.units)], average.psi, atol=DENSE)
+
+
+def test_characteristics_that_are_collinear_or_unknown_are_named():
+    panel = RECIPES["balanced"].panel()
+    twice = RECIPES["balanced"].frame().assign(other=lambda d: 2 * d["base"] + 1)
+    both = RECIPES["balanced"].panel(twice, covariates=["base", "other"])
+    with pytest.raises(IdentificationError, match=r"collinear.*(base|other)"):
+        ek.did.imputation(both, project=["base", "other"])
+    with pytest.raises(ValueError, match="no category 'town'"):
+        ek.did.imputation(panel, project=["town"])
+    with pytest.raises(OptionError, match="project takes a sequence"):
+        ek.did.imputation(panel, project="base")
+    with pytest.raises(OptionError, match="treated='random' is not an option"):
+        ek.did.imputation(panel, treated="random")
+
+
+def test_a_treated_row_is_compared_with_the_weighted_mean_of_its_cell():
+    """The code of Borusyak, Jaravel and Spiess weighs by the square of v there. That mean leaves
+    the least squares, and contributions that do not sum to zero; without weights both are one.
+    """
+    recipe = RECIPES["gaps and weights"]
+    frame = recipe.frame()
+    found = ek.did.imputation(recipe.panel(frame))
+    effect = frame["y"].to_numpy() - _untreated(frame)
+    for k, (g, t) in enumerate(found.index.keys):
+        cell = ((frame["start"] == g) & (frame["year"] == t)).to_numpy()
+        v, tau = found.weights[cell, k], effect[cell]
+        weighted, squared = v @ tau, np.average(tau, weights=v**2)
+        assert abs(found.theta[k] - weighted) < DENSE
+        assert abs(v @ (tau - weighted)) < DENSE
+        assert abs(v @ (tau - squared)) > 1e-3
+        smaller = (v**2) @ (tau - squared) ** 2
+        assert smaller < (v**2) @ (tau - weighted) ** 2
+
+
+def _untreated(frame):
+    z, y, w = design(frame), frame["y"].to_numpy(), frame["weight"].to_numpy()
+    free = ~(frame["year"] >= frame["start"]).to_numpy()
+    half = np.sqrt(w[free])[:, None]
+    return z @ np.linalg.lstsq(half * z[free], half[:, 0] * y[free], rcond=1e-11)[0]
 
 
 # --- Pre-trends -------------------------------------------------------------------------------
@@ -329,8 +438,9 @@ def test_unit_trends_need_two_untreated_years_of_a_unit():
     early = frame.assign(start=frame["start"].where(frame["start"] != 2002, 2001))
     estimate = ek.did.imputation(RECIPES["balanced"].panel(early), trends=True)
     assert set(estimate.index.level("cohort")) == {2004}
-    assert "10 units not imputed: fewer than 2 untreated observations of their own" in (
-        estimate.meta.notes
+    assert (
+        "10 units not imputed (cohort 2001): fewer than 2 untreated observations of their own"
+        in (estimate.meta.notes)
     )
 
 

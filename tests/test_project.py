@@ -17,7 +17,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.lock", "requirements-bootstrap.lock", "requirements-data.lock")
+LOCKS = (
+    "requirements.lock",
+    "requirements-bootstrap.lock",
+    "requirements-data.lock",
+    "requirements-spark.lock",
+)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PYTHONS = ("3.11", "3.12", "3.13")
 
@@ -60,7 +65,7 @@ def test_every_locked_package_has_a_hash(name: str) -> None:
 
 
 def test_the_lock_holds_what_pyproject_asks_for() -> None:
-    locked = pins("requirements.lock")
+    locked = pins("requirements-spark.lock") | pins("requirements.lock")
     for requirement in asked_for():
         name = canonicalize_name(requirement.name)
         if name != PROJECT["project"]["name"]:

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
+from evalkit.core import progress as shown
 from evalkit.core.errors import DoubtWarning, IdentificationError, OptionError
-from evalkit.inference import progress as shown
 from evalkit.inference.resample import take_units
 
 ROUNDING = 1e-12

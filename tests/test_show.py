@@ -13,7 +13,7 @@ import pytest
 mpl.use("Agg")
 
 import evalkit as ek
-from evalkit.core.errors import DoubtWarning, OptionError
+from evalkit.core.errors import CombinationError, DoubtWarning, OptionError
 from evalkit.show import register
 from evalkit.show.claims import number
 from evalkit.show.register import RegisterError
@@ -418,6 +418,59 @@ def test_standard_errors_stand_side_by_side():
     table = ek.tables.standard_errors(made, names=["design"], kinds=["CR0", "CR1"])
     assert table.columns.tolist() == ["design", "estimate", "CR0", "CR1", "p CR1"]
     assert table["CR1"].iloc[0] > table["CR0"].iloc[0]
+
+
+def test_folded_tables_show_one_line_each_and_escape_what_they_hold(chapter, shown):
+    frame = pd.DataFrame({"case": ["a < b"], "value": [-1.25], "n": [3]})
+    ek.tables.folded({"One: 1 number": frame, "Two": frame}, name="long", digits=1)
+    ((content,), _) = shown[0]
+    html = content["text/html"]
+    assert html.count("<details>") == html.count('tabindex="0"') == 2
+    assert "<summary>One: 1 number</summary>" in html
+    assert "<td>a &lt; b</td>" in html
+    assert html.count('<td class="number">') == 4
+    assert "tier-real" in html
+    assert 'id="table-long"' in html
+    assert "−1.2" in content["text/plain"]
+
+
+def adoption():
+    rng = np.random.default_rng(3)
+    frame = {"town": np.repeat(np.arange(30), 5), "year": np.tile(np.arange(5), 30),
+             "score": rng.normal(size=150), "start": np.repeat([2.0, 3.0, np.nan], 50)}  # fmt: skip
+    return ek.Panel.from_frame(frame, outcome="score", unit="town", time="year", cohort="start",
+                               provenance="synthetic")  # fmt: skip
+
+
+def test_comparisons_are_drawn_at_their_weights_with_their_mean(chapter):
+    panel = adoption()
+    parts = ek.did.bacon(panel)
+    drawing = ek.figures.decomposition(parts, title="Mostly never", ylabel="points")
+    assert drawing.provenance == "synthetic"
+    np.testing.assert_array_equal(drawing.data["estimate"], parts.theta)
+    np.testing.assert_array_equal(drawing.data["weight"], parts.mass.theta)
+    axes = drawing.figure.axes[0]
+    mean = [line.get_ydata()[0] for line in axes.get_lines() if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(mean, ek.did.two_way(panel).theta)
+    words = {text.get_text() for text in axes.texts}
+    assert {"2 vs never", "3 vs never", "2 vs 3", "3 vs 2", "weighted mean"} == words
+
+
+def test_a_picture_of_comparisons_needs_a_decomposition(chapter):
+    with pytest.raises(CombinationError, match=r"parts of evalkit\.did\.bacon"):
+        ek.figures.decomposition(ek.did.two_way(adoption()), title="", ylabel="")
+
+
+def test_dots_have_a_row_for_each_label_and_a_mark_for_each_column(chapter):
+    frame = pd.DataFrame({"one": [1.0, -2.0], "two": [3.0, 4.0]}, index=["top", "bottom"])
+    drawing = ek.figures.dots(frame, title="They differ", xlabel="%", ylabel="", provenance="real")
+    axes = drawing.figure.axes[0]
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert labels == ["top", "bottom"]
+    marks = {line.get_label(): line for line in axes.get_lines() if line.get_label() in frame}
+    assert list(marks["one"].get_xdata()) == [1.0, -2.0]
+    assert marks["one"].get_ydata()[0] > marks["one"].get_ydata()[1]
+    assert drawing.data.columns.tolist() == ["label", "one", "two"]
 
 
 def test_results_go_beside_the_notebooks_folder_unless_told_otherwise(monkeypatch, tmp_path):

@@ -160,3 +160,87 @@ def test_a_two_way_regression_from_sums_is_the_one_from_pupils():
     b = ek.infer(ek.did.two_way(means), vcov="CR2")
     for part in ("estimate", "std_error", "dof"):
         np.testing.assert_allclose(getattr(b, part), getattr(a, part), rtol=1e-10)
+
+
+# --- The object ----------------------------------------------------------------------------------
+
+
+def test_a_frame_in_memory_is_read_piece_by_piece(monkeypatch):
+    frame, more = pupils(), {"weight": "weight", "grid": 0.5, "bands": [60.0]}
+    whole = ek.summaries(frame, **ASK, **more)
+    monkeypatch.setattr("evalkit.data.collapse.CHUNK", 700)
+    same_bits(ek.summaries(frame, **ASK, **more), whole)
+    same_bits(ek.summaries(ENGINES["Arrow"](frame), **ASK, **more), whole)
+
+
+def test_the_table_says_of_each_cell_what_the_pupils_say():
+    frame = pupils()
+    table = ek.summaries(frame, **ASK, bands=[30, 60]).table
+    complete = frame.dropna(subset=["math", "prior"]).groupby(["county", "school"])
+    expected = complete["math"].agg(["size", "mean", "std"])
+    np.testing.assert_array_equal(table["n"], expected["size"])
+    np.testing.assert_allclose(table["mean_math"], expected["mean"], rtol=1e-13)
+    np.testing.assert_allclose(table["sd_math"], expected["std"], rtol=1e-13)
+    np.testing.assert_array_equal(
+        table["n"] + table["missing"], frame.groupby(["county", "school"]).size()
+    )
+    passed = complete["math"].agg(lambda scores: (scores >= 60).mean())
+    np.testing.assert_allclose(table["share_2"], passed, rtol=1e-13)
+    assert [*table][:4] == ["county", "school", "n", "missing"]
+
+
+def test_a_weighted_table_has_weights_and_no_sd_of_one_pupil():
+    frame = pd.DataFrame({"s": [1, 1, 2], "y": [1.0, 3.0, 5.0], "w": [2.0, 2.0, 3.0]})
+    table = ek.summaries(frame, keys=["s"], score="y", weight="w", provenance="real").table
+    assert table["weight"].tolist() == [4.0, 3.0]
+    assert table["sd_y"].isna().tolist() == [False, True]
+
+
+def test_cells_are_selected_by_value_collection_and_predicate():
+    sums = ek.summaries(pupils(), **ASK, grid=0.5, bands=[60])
+    some = sums.select(county=[1, 3], school=lambda name: name > "east")
+    assert [*zip(*(labels.tolist() for labels in some.labels), strict=True)] == [
+        (1, "north"), (1, "西"), (3, "north"), (3, "西")]  # fmt: skip
+    frame = pupils()
+    same_bits(
+        some, ek.summaries(frame[frame["county"].isin([1, 3]) & (frame["school"] > "east")],
+                           **ASK, grid=0.5, bands=[60])
+    )  # fmt: skip
+
+
+def test_a_cell_without_a_complete_row_is_counted_and_is_no_cell():
+    rows = {"school": [1, 1, 2], "math": [1.0, 2.0, None], "prior": [1.0, 1.0, 1.0]}
+    ask = {"keys": ["school"], "score": "math", "prior": ["prior"], "provenance": "synthetic"}
+    sums = ek.summaries(rows, **ASK | ask | {"controls": []})
+    assert sums.label("school").tolist() == [1]
+    assert sums.missing.cells.label("school").tolist() == [2]
+    later = ek.summaries({**rows, "math": [None, 5.0, 7.0]}, **ASK | ask | {"controls": []})
+    both = sums + later
+    assert both.n.tolist() == [3, 1]
+    assert both.missing.rows.tolist() == [1, 1]
+    assert len(both.missing) == 2
+
+
+def test_sums_are_closed():
+    sums = ek.summaries(pupils(), **ASK, grid=0.5, bands=[60])
+    for array in (sums.n, sums.weight, sums.bands, sums.moments.second, sums.labels[0],
+                  sums.histogram.count, sums.missing.rows):  # fmt: skip
+        assert not array.flags.writeable
+
+
+def test_decimal_steps_sum_exactly_once_the_grid_is_named():
+    """0.1 is no double; thirty times 0.1 is 3 in steps, whatever the order."""
+    frame = pd.DataFrame({"s": [1] * 30 + [2] * 3, "y": [0.1] * 30 + [0.1, 0.2, 0.3]})
+    sums = ek.summaries(frame, keys=["s"], score="y", grid=0.1, provenance="synthetic")
+    assert sums.mean[:, 0].tolist() == [0.1, 0.2]
+    assert sums.cross[0, 0, 0] == 0.0
+    assert sums.histogram.step.tolist() == [1, 1, 2, 3]
+
+
+def test_keys_need_not_fit_one_number_together():
+    """Seven keys of a thousand labels each: their product overflows 64 bits."""
+    rng = np.random.default_rng(0)
+    keys = {f"k{i}": rng.integers(0, 10**9, 500) for i in range(7)}
+    sums = ek.summaries({**keys, "y": np.ones(500)}, keys=[*keys], score="y", provenance="real")
+    assert len(sums) == 500
+    np.testing.assert_array_equal(sums.label("k0"), np.sort(keys["k0"]))

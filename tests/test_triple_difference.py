@@ -131,6 +131,44 @@ def test_control_cohorts_are_averaged_with_least_variance():
     np.testing.assert_allclose(found.vcov(), [[1 / weight.sum()]], rtol=TOLERANCE)
 
 
+def gaps():
+    """One row in seven is not there."""
+    frame = triple_frame()
+    return frame[(frame["id"] // 2 + 3 * frame["t"]) % 7 > 0]
+
+
+@pytest.mark.parametrize("covariates", [[], X])
+@pytest.mark.parametrize(("g", "t", "base"), [(3, 3, 2), (5, 3, 2), (4, 5, 3)])
+def test_with_gaps_each_comparison_uses_the_units_seen_in_both_of_its_periods(
+    g, t, base, covariates
+):
+    wide = gaps().pivot_table(index="id", columns="t", values="y")
+    units = triple_frame().query("t == 1").set_index("id").loc[wide.index]
+    change = wide[t] - wide[base]
+    target = (units["start"] == g) & (units["eligible"] == 1) & change.notna()
+    did = {}
+    for start, q in ((g, 0), (0, 1), (0, 0)):
+        rival = (units["start"] == start) & (units["eligible"] == q) & change.notna()
+        keep = target | rival
+        x = units.loc[keep, covariates].to_numpy()
+        did[start, q] = (
+            twin_did(change[keep].to_numpy(), target[keep].to_numpy(float), x)
+            if covariates
+            else change[target].mean() - change[rival].mean()
+        )
+    found = estimate(panel_of(gaps()), covariates=covariates).select(cohort=g, time=t)
+    wanted = [did[g, 0] + did[0, 1] - did[0, 0], did[0, 1], did[0, 0] - did[g, 0]]
+    np.testing.assert_allclose(found.theta, wanted, atol=TWIN)
+
+
+def test_a_gap_beside_the_comparison_changes_nothing():
+    """Without the rows of period 1, every later comparison stays as it is."""
+    later = estimate(panel_of(triple_frame().query("t > 1 or id > 50"))).select(time=[4, 5])
+    whole = estimate().select(time=[4, 5])
+    np.testing.assert_allclose(later.theta, whole.theta, atol=TOLERANCE)
+    np.testing.assert_allclose(later.psi, whole.psi, atol=TOLERANCE)
+
+
 # --- Laws ---------------------------------------------------------------------------------------
 
 
@@ -316,8 +354,9 @@ BAD = {
                      "no unit is treated"),
     "nobody left untreated": (lambda: estimate(changed(start=lambda f: 3)), IdentificationError,
                               "never treated"),
-    "unbalanced": (lambda: estimate(panel_of(triple_frame().iloc[1:])), IdentificationError,
-                   "unbalanced"),
+    "weights change": (
+        lambda: estimate(panel_of(triple_frame().assign(w=lambda f: f["w"] + f["t"]), weight="w")),
+        IdentificationError, "the weight of unit 0 changes from .* one weight per unit"),
     "unknown control": (lambda: estimate(control="all"), OptionError, "control='all'"),
     "anticipation": (lambda: estimate(anticipation=-1), OptionError, "must not be negative"),
     "collinear": (
@@ -367,7 +406,7 @@ def test_a_comparison_that_fails_is_named_and_the_others_go_on():
     x[late, 0] = 1.0  # among cohort 5 the covariate is the intercept
     found = estimate(replace(panel, x=x), control="not_yet", covariates=X)
     assert any(
-        note.startswith("cohort 3 in 2, 3, 4 not compared with cohort 5: the covariates are")
+        note.startswith("cohort 3 in 2, 3, 4 not compared with cohort 5: x1 does not vary among")
         for note in found.meta.notes
     )
     assert np.isfinite(found.select(cohort=3).theta).all()

@@ -7,7 +7,11 @@ cd "$(dirname "$0")/.."
 
 stop() { printf 'evalkit: %s\n' "$1" >&2; exit 1; }
 
-locks="$(cat requirements-bootstrap.lock requirements.lock requirements-data.lock | cksum) $(pwd -P)"
+# Spark is 0.5 GB that only its own tests need: it is installed where there is a Java to run it, in a
+# folder of its own, since pandera loads whatever Spark it finds.
+spark=""
+! command -v java >/dev/null 2>&1 || spark=requirements-spark.lock
+locks="$(cat requirements-bootstrap.lock requirements.lock requirements-data.lock $spark | cksum) $(pwd -P)"
 project="$(cksum <pyproject.toml)"
 python=.venv/bin/python
 
@@ -23,9 +27,14 @@ find_python() { # prints the first usable interpreter; otherwise says in one lin
     stop "Python 3.11, 3.12 or 3.13 is missing (${seen:- no python3 on the path}); install one, or name it: make PYTHON=/path/to/python3"
 }
 
-if [ "$(cat .venv/.stamp 2>/dev/null)" != "$locks" ] || ! "$python" -c '' 2>/dev/null; then
+version() { "$1" -c 'import sys; print(sys.version)' 2>/dev/null; }
+
+other=""
+[ -z "${PYTHON:-}" ] || [ "$(version "$PYTHON")" = "$(version "$python")" ] || other=yes
+
+if [ -n "$other" ] || [ "$(cat .venv/.stamp 2>/dev/null)" != "$locks" ] || ! version "$python" >/dev/null; then
     base=$(find_python)
-    echo "evalkit: making .venv with $("$base" --version) (once; 10 seconds to 3 minutes, 0.9 GB)"
+    echo "evalkit: making .venv with $("$base" --version) (once; 10 seconds to 3 minutes, 1.3 GB; 1.8 GB with Spark, where Java is)"
     "$base" -m venv --clear .venv
     pip="$python -m pip --disable-pip-version-check --quiet --no-input install"
     hashed="--require-hashes --no-deps"
@@ -40,10 +49,13 @@ if [ "$(cat .venv/.stamp 2>/dev/null)" != "$locks" ] || ! "$python" -c '' 2>/dev
         [ -z "$mirror" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$mirror}"
         .venv/bin/uv pip install --quiet --python "$python" $hashed --no-build-isolation \
             -r requirements.lock -r requirements-data.lock || installer=pip
+        [ -z "$spark" ] || .venv/bin/uv pip install --quiet --python "$python" --target .venv/spark $hashed \
+            --no-build-isolation -r $spark || installer=pip
     fi
     if [ "$installer" = pip ]; then
         awk '/^[^ ]/ { keep = !/^uv==/ } keep' requirements-bootstrap.lock >.venv/builders.lock
-        $pip $hashed -r .venv/builders.lock && $pip $hashed --no-build-isolation -r requirements.lock -r requirements-data.lock ||
+        $pip $hashed -r .venv/builders.lock && $pip $hashed --no-build-isolation -r requirements.lock -r requirements-data.lock &&
+            { [ -z "$spark" ] || $pip $hashed --no-build-isolation --target .venv/spark -r $spark; } ||
             stop "the locked packages could not be installed (see above); this first step needs the network"
     fi
     rm -f .venv/.project

@@ -9,6 +9,7 @@ Importing evalkit loads none of its rooms: each opens when it is first used.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -19,6 +20,7 @@ _ROOMS = {
     "figures": "evalkit.show.figures",
     "gaps": "evalkit.gaps",
     "sources": "evalkit.data.sources",
+    "standards": "evalkit.data.standards",
     "tables": "evalkit.show.tables",
     "value_added": "evalkit.value_added",
 }
@@ -29,12 +31,17 @@ _DOORS = {
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
     "Summaries": "evalkit.data.summaries",
+    "Window": "evalkit.core.adoption",
+    "adoption_bounds": "evalkit.inference.adoption_bounds",
     "aggregate": "evalkit.inference.aggregate",
     "anderson_rubin": "evalkit.inference.anderson_rubin",
+    "band_counts": "evalkit.data.counts",
     "bootstrap": "evalkit.inference.resample",
+    "certify": "evalkit.inference.certify",
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
+    "compliance": "evalkit.gaps.compliance",
     "conley": "evalkit.inference.conley",
     "conley_taber": "evalkit.inference.controls",
     "ferman_pinto": "evalkit.inference.controls",
@@ -48,10 +55,12 @@ _DOORS = {
     "measured_size": "evalkit.inference.size",
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
+    "monitor": "evalkit.inference.monitor",
     "negative_weights": "evalkit.inference.negative_weights",
     "profile": "evalkit.inference.profile",
     "progress_bands": "evalkit.inference.bands",
     "randomisation": "evalkit.inference.randomisation",
+    "pass_probability": "evalkit.inference.passing",
     "ranks": "evalkit.inference.ranks",
     "shrink": "evalkit.inference.shrink",
     "stack": "evalkit.core.estimate",
@@ -61,26 +70,34 @@ _DOORS = {
     "wild_bootstrap": "evalkit.inference.wild",
 }
 
+_NEEDS_SHOW = ("chapter", "claim", "figures", "tables")
+
 __all__ = [*sorted({*_ROOMS, *_DOORS})]
 
 if TYPE_CHECKING:
     from evalkit import did as did
     from evalkit import gaps as gaps
     from evalkit import value_added as value_added
+    from evalkit.core.adoption import Window as Window
     from evalkit.core.estimate import Estimate as Estimate
     from evalkit.core.estimate import stack as stack
     from evalkit.core.known import Known as Known
     from evalkit.core.panel import Panel as Panel
     from evalkit.data import contracts as contracts
     from evalkit.data import sources as sources
+    from evalkit.data import standards as standards
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
+    from evalkit.data.counts import band_counts as band_counts
     from evalkit.data.summaries import Summaries as Summaries
     from evalkit.data.summaries import summaries as summaries
     from evalkit.did.dose import floor_dose as floor_dose
+    from evalkit.gaps.compliance import compliance as compliance
+    from evalkit.inference.adoption_bounds import adoption_bounds as adoption_bounds
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
     from evalkit.inference.bands import progress_bands as progress_bands
+    from evalkit.inference.certify import certify as certify
     from evalkit.inference.compare import compare as compare
     from evalkit.inference.conley import conley as conley
     from evalkit.inference.controls import conley_taber as conley_taber
@@ -91,7 +108,9 @@ if TYPE_CHECKING:
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.influence import influence as influence
+    from evalkit.inference.monitor import monitor as monitor
     from evalkit.inference.negative_weights import negative_weights as negative_weights
+    from evalkit.inference.passing import pass_probability as pass_probability
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.inference.profile import profile as profile
@@ -110,6 +129,13 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NEEDS_SHOW:
+        absent = [need for need in ("matplotlib", "seaborn", "great_tables") if not find_spec(need)]
+        if absent:
+            raise ImportError(
+                f"evalkit.{name} needs {', '.join(absent)}, which the light installation leaves "
+                "out; install evalkit[show]"
+            )
     if name in _ROOMS:
         value = import_module(_ROOMS[name])
     elif name in _DOORS:

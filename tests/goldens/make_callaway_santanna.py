@@ -1,4 +1,4 @@
-"""Writes callaway_santanna.csv: group-time effects and their averages by moderndid 0.4.1.
+"""Writes data/published/callaway_santanna.csv: group-time effects and averages by moderndid 0.4.1.
 
 Run once in an environment of its own (Python 3.12): ``pip install moderndid==0.4.1``, then
 ``python tests/goldens/make_callaway_santanna.py``. moderndid was checked against R did 2.5.1 on
@@ -36,7 +36,7 @@ def mpdta() -> pd.DataFrame:
 def changed(frame: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, dict[str, object]]]:
     """The edge cases; every change is a rule, none a draw. The tests repeat the same rules."""
     county, year = frame["countyreal"], frame["year"]
-    always = frame["first.treat"].where((frame["first.treat"] != 2004) | (county % 4 > 0), 2003)
+    always = frame["first.treat"].where((frame["first.treat"] != 2004) | (county % 4 != 1), 2003)
     single = (frame["first.treat"] != 2006) | (county == county[frame["first.treat"] == 2006].min())
     holes = (county // 3 + 3 * year) % 11 > 0
     return {
@@ -95,7 +95,9 @@ def main() -> None:
             spec = (control, method, covariates, "varying", 0)
             lines = run(table, spec, extra)
             rows += [(case, *spec, *line) for line in lines if line[0] not in AVERAGES.values()]
-    with (Path(__file__).parent / "callaway_santanna.csv").open("w", newline="") as file:
+    with (Path(__file__).parents[2] / "data" / "published" / "callaway_santanna.csv").open(
+        "w", newline=""
+    ) as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(HEAD)
         for *head, estimate, error in rows:

@@ -67,8 +67,11 @@ def _estimate(name, panel):
 def test_any_estimate_is_finite_and_its_contributions_sum_to_zero(name, panel):
     estimate = _estimate(name, panel)
     assert np.isfinite(estimate.theta).all()
-    assert np.isfinite(estimate.psi).all()
-    assert np.abs(estimate.psi.sum(axis=0)).max() <= ROUNDING * max(1, np.abs(estimate.psi).max())
+    # The mean of a single unit has an error that cannot be seen: NaN, and nothing else may be.
+    seen = estimate.psi[:, ~np.isnan(estimate.psi).any(axis=0)]
+    alone = (np.bincount(panel.time, minlength=panel.n_periods) == 1).sum()
+    assert seen.shape[1] == len(estimate) - (alone if name == "mean" else 0)
+    assert np.abs(seen.sum(axis=0)).max(initial=0) <= ROUNDING * max(1, np.abs(seen).max(initial=0))
 
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in ("mean", "spread")])

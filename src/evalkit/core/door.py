@@ -227,6 +227,72 @@ def refuse_weights(name: str, weights: Vector, rows: Codes) -> None:
         )
 
 
+def read_dates(
+    door: Door, names: Sequence[str], owner: Owner, times: Labels, never: float
+) -> tuple[Vector, Vector | None]:
+    """Adoption dates of units ``(N,)`` and, from two columns, the first possible ones."""
+    if len(names) > 2:
+        raise OptionError(
+            f"cohort={some(names)} names {len(names)} columns; give one date, or the earliest and "
+            "the latest"
+        )
+    rule = "a unit has one adoption date"
+    dates = [
+        owner.constant(name, door.date(name, times, never)[owner.rows], rule) for name in names
+    ]
+    latest = dates[-1]
+    refuse_outside(names[-1], latest, times, owner.units)
+    if len(names) == 1:
+        return latest, None
+    earliest = dates[0]
+    wrong = np.flatnonzero((earliest > latest) | (np.isinf(latest) & np.isfinite(earliest)))
+    if len(wrong):
+        at = wrong[0]
+        raise PanelError(
+            f"unit {owner.units[at]!s} adopts between {plain(earliest[at])} ({names[0]!r}) and "
+            f"{plain(latest[at])} ({names[1]!r}, row {owner.rows[owner.first[at]] + 1}; "
+            f"{len(wrong)} such units): the earliest date must not lie after the latest. Correct "
+            "them, or leave both empty if the unit never adopts."
+        )
+    return latest, earliest
+
+
+def switched_on(
+    name: str, on: Vector, owner: Owner, time: Codes, times: Labels, never: float
+) -> tuple[Vector, list[str]]:
+    """First period of each unit ``(N,)`` in which an indicator is one, and what is doubtful."""
+    wrong = np.flatnonzero((on != 0) & (on != 1))
+    if len(wrong):
+        at = wrong[0]
+        raise PanelError(
+            f"column {name!r} must hold 0 or 1; row {owner.rows[at] + 1} holds {on[at]:g} "
+            f"({len(wrong)} such rows). Name a dose in dose=..., an adoption date in cohort=..."
+        )
+    same = np.diff(owner.unit) == 0
+    back = np.flatnonzero(same & (np.diff(on) < 0))
+    if len(back):
+        at = back[0]
+        raise PanelError(
+            f"column {name!r}: unit {owner.units[owner.unit[at]]!s} is treated in "
+            f"{times[time[at]]!s} (row {owner.rows[at] + 1}) and no longer in "
+            f"{times[time[at + 1]]!s} (row {owner.rows[at + 1] + 1}); "
+            f"{len(np.unique(owner.unit[back]))} such units. A panel needs treatment that stays "
+            "on: drop the rows after the switch back; or make the column a covariate and use "
+            f"evalkit.did.regression(panel, on=[{name!r}]), which takes any indicator."
+        )
+    starts = np.flatnonzero((on == 1) & ~np.concatenate([[False], same & (on[:-1] == 1)]))
+    dates = np.full(len(owner.units), never)
+    dates[owner.unit[starts]] = as_number(times)[time[starts]]
+    later = starts[starts > 0]
+    gap = same[later - 1] & (time[later] - time[later - 1] > 1)
+    if not gap.any():
+        return dates, []
+    return dates, [
+        f"{int(gap.sum())} units are not seen in the period before their first treated row, "
+        "which dates their adoption"
+    ]
+
+
 def refuse_outside(name: str, cohorts: Vector, times: Labels, units: Labels) -> None:
     clock = as_number(times)
     outside = (cohorts < clock[0]) | (np.isfinite(cohorts) & (cohorts > clock[-1]))

@@ -7,7 +7,8 @@
     ├── OptionError           an option is outside its closed set
     ├── IdentificationError   the data cannot answer the question asked
     ├── CombinationError      two estimates, or two sets of sums, cannot be put together
-    └── SourceError           a data package is absent, or its table has changed
+    ├── SourceError           a data package is absent, or its table has changed
+    └── AgreementError        a number is not the one that somebody else printed
 
 Every message says what was found, where, what was expected and what to do.
 """
@@ -57,6 +58,10 @@ class CombinationError(EvalkitError, ValueError):
 
 class SourceError(EvalkitError, RuntimeError):
     """A data package is absent, or the table it carries has changed."""
+
+
+class AgreementError(EvalkitError, ValueError):
+    """A number is not the one that somebody else printed."""
 
 
 class DoubtWarning(UserWarning):

@@ -11,19 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen
 from evalkit.core.door import (
     Door,
     Owner,
     as_number,
     compact,
+    read_dates,
     refuse_duplicates,
-    refuse_outside,
     refuse_shrunken,
     refuse_text_or_repeats,
     refuse_weights,
+    switched_on,
 )
-from evalkit.core.errors import PanelError, check_option, some
+from evalkit.core.errors import OptionError, PanelError, check_option, some
 from evalkit.core.provenance import TIERS, Provenance
 
 NEVER = np.inf
@@ -69,6 +71,11 @@ class Panel:
         Evidence tier; every estimate made from the panel carries it.
     ledger : tuple of str
         What was dropped or assumed at the door, with counts.
+    earliest : Vector (N,) or None
+        First period in which the unit may be treated, where only a window is known: it is treated
+        for sure from ``cohort`` on. None if every date is known.
+    whole : Panel or None
+        The panel with the rows inside the windows, which this one leaves out.
     """
 
     y: Vector
@@ -86,10 +93,14 @@ class Panel:
     outcome: str
     provenance: Provenance
     ledger: tuple[str, ...] = field(default=())
+    earliest: Vector | None = None
+    whole: Panel | None = None
 
     def __post_init__(self) -> None:
         for name in ("y", "unit", "time", "units", "times", "cohort", "weight", "cluster", "x"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
+        if self.earliest is not None:
+            object.__setattr__(self, "earliest", frozen(self.earliest))
 
     @classmethod
     def from_frame(
@@ -100,7 +111,8 @@ class Panel:
         unit: str,
         time: str,
         provenance: Provenance,
-        cohort: str | None = None,
+        cohort: str | tuple[str, str] | None = None,
+        treatment: str | None = None,
         cluster: str | None = None,
         weight: str | None = None,
         covariates: Sequence[str] = (),
@@ -117,8 +129,14 @@ class Panel:
             Column names. Units and periods may be integers, dates or text.
         provenance : {"real", "documented", "restricted", "synthetic"}
             Evidence tier of the data.
-        cohort : str, optional
-            First treated period of the unit; empty, NaN or inf means never treated.
+        cohort : str or (str, str), optional
+            First treated period of the unit; empty, NaN or inf means never treated. Two columns
+            hold the earliest and the latest date it can be: rows from the first to before the
+            second are of unknown status and left out, and counted. Units are treated alike if they
+            share both ends; their cohort is labelled by a :class:`evalkit.Window`.
+        treatment : str, optional
+            Instead of ``cohort``: 1 in the rows in which the unit is treated, else 0. It must stay
+            on; the first row with a 1 is the adoption date.
         cluster : str, optional
             Cluster of the unit (default: the unit itself).
         weight : str, optional
@@ -150,9 +168,12 @@ class Panel:
         for option, listed in (("covariates", covariates), ("categories", categories)):
             refuse_text_or_repeats(option, listed)
         door = Door(frame)
-        numeric = [outcome, *covariates, *([dose] if dose else []), *([weight] if weight else [])]
+        if cohort and treatment:
+            raise OptionError("give cohort= or treatment=, not both: they say the same")
+        dates = (cohort,) if isinstance(cohort, str) else tuple(cohort or ())
+        numeric = [outcome, *covariates, *(name for name in (dose, weight, treatment) if name)]
         grouping = [unit, time, *([cluster] if cluster else []), *categories]
-        door.require([*grouping, *numeric, *([cohort] if cohort else [])])
+        door.require([*grouping, *numeric, *dates])
         values = {name: door.number(name) for name in dict.fromkeys(numeric)}
         labels = {name: door.label(name) for name in dict.fromkeys(grouping)}
 
@@ -177,11 +198,13 @@ class Panel:
         owner = Owner(unit_codes, units, first, rows)
         if weight:
             refuse_weights(weight, values[weight][rows], rows)
-        cohorts = np.full(len(units), NEVER)
-        if cohort:
-            dates = door.date(cohort, times, NEVER)[rows]
-            cohorts = owner.constant(cohort, dates, "a unit has one adoption date")
-            refuse_outside(cohort, cohorts, times, units)
+        cohorts, earliest = np.full(len(units), NEVER), None
+        if dates:
+            cohorts, earliest = read_dates(door, dates, owner, times, NEVER)
+        elif treatment:
+            column = values[treatment][rows]
+            cohorts, note = switched_on(treatment, column, owner, time_codes, times, NEVER)
+            ledger += note
         clusters = units
         if cluster:
             codes, names = labels[cluster]
@@ -192,7 +215,7 @@ class Panel:
         always = int((cohorts <= as_number(times)[0]).sum())
         if always:
             ledger.append(f"{always} units are treated in every period")
-        return cls(
+        panel = cls(
             y=values[outcome][rows],
             unit=unit_codes,
             time=time_codes,
@@ -213,6 +236,7 @@ class Panel:
             provenance=provenance,
             ledger=tuple(ledger),
         )
+        return panel if earliest is None else panel.adopting(cohorts, earliest)
 
     @property
     def n_units(self) -> int:
@@ -235,9 +259,26 @@ class Panel:
         return as_number(self.times)
 
     @property
+    def unit_weight(self) -> Vector:
+        """Weight of each unit's first row ``(N,)``."""
+        return self.weight[np.searchsorted(self.unit, np.arange(self.n_units))]
+
+    @property
     def treated(self) -> Vector:
         """1.0 in rows at or after the unit's adoption, else 0.0; shape ``(n,)``."""
         return (self.clock[self.time] >= self.cohort[self.unit]).astype(float)
+
+    @property
+    def event(self) -> Vector:
+        """Periods since adoption ``(n,)``, negative before it (before the window), -inf if never.
+
+        With a window, -1 is the last period surely untreated and 0 the first surely treated one.
+        """
+        clock, first = self.clock[self.time], self.cohort[self.unit]
+        if self.earliest is not None:
+            first = np.where(clock < first, self.earliest[self.unit], first)
+        event: Vector = clock - first
+        return event
 
     def column(self, name: str) -> Vector:
         """One covariate ``(n,)`` by name."""
@@ -278,6 +319,10 @@ class Panel:
             raise PanelError("no row is left; keep at least one")
         units = np.unique(self.unit[rows])
         times = np.unique(self.time[rows])
+        cohort, earliest = self._shifted(self.cohort, times)[units], None
+        if self.earliest is not None:
+            earliest = self._shifted(self.earliest, times)[units]
+            earliest = None if np.array_equal(earliest, cohort) else earliest
         return replace(
             self,
             y=self.y[rows],
@@ -285,7 +330,9 @@ class Panel:
             time=np.searchsorted(times, self.time[rows]),
             units=self.units[units],
             times=self.times[times],
-            cohort=self._shifted(times)[units],
+            cohort=cohort,
+            earliest=earliest,
+            whole=None,
             weight=self.weight[rows],
             cluster=self.cluster[units],
             x=self.x[rows],
@@ -296,12 +343,30 @@ class Panel:
             },
         )
 
-    def _shifted(self, times: Codes) -> Vector:
+    def _shifted(self, dates: Vector, times: Codes) -> Vector:
         if self.times.dtype.kind in "iuf":
-            return self.cohort
-        finite = np.isfinite(self.cohort)
-        position = np.searchsorted(times, np.where(finite, self.cohort, 0)).astype(float)
+            return dates
+        finite = np.isfinite(dates)
+        position = np.searchsorted(times, np.where(finite, dates, 0)).astype(float)
         return np.where(finite, position, NEVER)
+
+    def adopting(self, cohort: Vector, earliest: Vector | None = None) -> Panel:
+        """The same rows under other adoption dates ``(N,)``, or windows, whose rows are left out.
+
+        Both are on the scale of ``clock``; what a window leaves out is kept in ``whole``.
+        """
+        if earliest is None or np.array_equal(earliest, cohort):
+            return replace(self, cohort=cohort, earliest=None, whole=None)
+        dated = replace(self, cohort=cohort, earliest=earliest, whole=None)
+        clock = self.clock[self.time]
+        inside = (clock >= earliest[self.unit]) & (clock < cohort[self.unit])
+        if not inside.any():
+            return replace(dated, whole=dated)
+        note = (
+            f"{int(inside.sum())} rows dropped: inside the adoption windows of "
+            f"{len(np.unique(self.unit[inside]))} units"
+        )
+        return replace(dated.where(~inside), whole=dated, ledger=(*self.ledger, note))
 
     def with_outcome(self, y: Vector, outcome: str | None = None) -> Panel:
         """The same panel with another outcome ``(n,)``."""
@@ -311,17 +376,18 @@ class Panel:
                 f"the outcome must hold {len(self.y)} finite numbers, one per row of the panel; "
                 f"got shape {values.shape}"
             )
-        return replace(self, y=values, outcome=outcome or self.outcome)
+        return replace(self, y=values, outcome=outcome or self.outcome, whole=None)
 
     def __repr__(self) -> str:
-        cohorts = self.cohort[np.isfinite(self.cohort)]
-        noun = "cohort" if len(np.unique(cohorts)) == 1 else "cohorts"
-        treated = (
-            f"; {len(cohorts)} treated in {len(np.unique(cohorts))} {noun}" if len(cohorts) else ""
-        )
+        treated = int(np.isfinite(self.cohort).sum())
+        cohorts = int(np.isfinite(Starts.of(self).start).sum())
+        windows = 0 if self.earliest is None else int((self.earliest < self.cohort).sum())
+        noun = "cohort" if cohorts == 1 else "cohorts"
+        within = f", {windows} of them within a window" if windows else ""
+        adopters = f"; {treated} treated in {cohorts} {noun}{within}" if treated else ""
         shape = "balanced" if self.balanced else "unbalanced"
         head = (
             f"Panel {self.outcome!r} ({self.provenance}): {len(self.y)} rows, "
-            f"{self.n_units} units x {self.n_periods} periods, {shape}{treated}"
+            f"{self.n_units} units x {self.n_periods} periods, {shape}{adopters}"
         )
         return "\n  ".join([head, *self.ledger])

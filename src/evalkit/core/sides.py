@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Flags, Groups, Labels, Matrix, Vector, encode
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
@@ -228,14 +229,15 @@ class Adoption:
 
     def combined(self, matrix: Matrix, *, apart: bool = True) -> Loads:
         """Loads of the combinations ``(K, k)`` of the coordinates."""
-        code, date = encode(self.panel.cohort)
+        starts = Starts.of(self.panel)
+        code, cohorts = starts.code, len(starts.start)
         kinds = 1 if self.eligible is None else 2
         if self.eligible is not None:
-            code = code + len(date) * self.eligible
-        pairs = Pairs.of(self.panel, code, kinds * len(date), apart)
-        rows = Groups(pairs.group, kinds * len(date)).rows()
+            code = code + cohorts * self.eligible
+        pairs = Pairs.of(self.panel, code, kinds * cohorts, apart)
+        rows = Groups(pairs.group, kinds * cohorts).rows()
         cells = np.stack([pairs.repeat[at] @ pairs.mass[at] for at in rows])
-        per_mass = self._per_mass(date, cells.reshape(kinds, len(date), -1), matrix)
+        per_mass = self._per_mass(starts, cells.reshape(kinds, cohorts, -1), matrix)
         sides = np.zeros((2, len(pairs.clusters), matrix.shape[1]))
         own, hidden = np.zeros((2, matrix.shape[1]))
         for c, at in enumerate(rows):
@@ -247,14 +249,14 @@ class Adoption:
         repeat = pairs.repeat if pairs.merged else np.ones(len(pairs.clusters))
         return Loads(pairs.clusters, sides, repeat, own, hidden)
 
-    def _per_mass(self, date: Vector, mass: Matrix, matrix: Matrix) -> Matrix:
+    def _per_mass(self, starts: Starts, mass: Matrix, matrix: Matrix) -> Matrix:
         """Load per mass ``(2, groups, T, k)``, from the mass of cells ``(kinds, C, T)``."""
-        clock = self.panel.clock
-        free = np.isinf(date)[:, None] if self.never else date[:, None] > clock
+        clock, date = starts.clock, starts.earliest[:, None]
+        free = np.isinf(date) if self.never else date > clock
         free = np.broadcast_to(free, mass.shape[1:])
         out = np.zeros((2, *mass.shape, matrix.shape[1]))
         for kind, inside in enumerate(mass):
-            cells = self._cells(date, clock, kind if len(mass) > 1 else None) * inside[:, :, None]
+            cells = self._cells(starts, kind if len(mass) > 1 else None) * inside[:, :, None]
             total = cells.sum(axis=(0, 1))
             share = (cells / np.where(total > 0, total, 1.0)) @ matrix
             out[0, kind] = _over(share, inside)
@@ -263,9 +265,10 @@ class Adoption:
             out[1, kind] = free[:, :, None] * (beside.sum(axis=0) - beside)
         return out.reshape(2, -1, len(clock), matrix.shape[1])
 
-    def _cells(self, date: Vector, clock: Vector, kind: int | None) -> Flags:
+    def _cells(self, starts: Starts, kind: int | None) -> Flags:
         """Treated cells of each coordinate ``(C, T, K)``."""
-        event = clock - date[:, None]
+        clock, latest = starts.clock, starts.start[:, None]
+        event = clock - np.where(clock < starts.earliest[:, None], starts.earliest[:, None], latest)
         levels = self.index.levels
         if "event" in levels:
             return np.asarray(event[:, :, None] == np.array(self.index.level("event"), float))
@@ -275,7 +278,8 @@ class Adoption:
         else:
             cells = np.repeat((event >= 0)[:, :, None], len(self.index), axis=2)
         if "cohort" in levels:
-            cells = cells & (date[:, None] == np.array(self.index.level("cohort"), float))[:, None]
+            keys, labels = self.index.level("cohort"), map(starts.label, range(len(latest)))
+            cells = cells & np.array([[key == label for key in keys] for label in labels])[:, None]
         if kind is not None:
             other = ("eligible", "ineligible")[kind]
             cells = cells & np.array([side != other for side in self.index.level("side")])

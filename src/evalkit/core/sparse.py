@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Labels, Matrix, Vector, frozen
-from evalkit.core.scores import Scores
+from evalkit.core.arrays import Codes, Flags, Labels, Matrix, Vector, frozen, product
+from evalkit.core.scores import Rows, Scores
 
 DENSE = 1 << 20  # entries up to which a plain matrix is as good
 
@@ -47,14 +47,21 @@ class Sparse:
 
     @classmethod
     def of(
-        cls, unit: Codes, coordinate: Codes, value: Vector, units: Labels, coordinates: int
+        cls,
+        unit: Codes,
+        coordinate: Codes,
+        value: Vector,
+        units: Labels,
+        coordinates: int,
+        hidden: Flags | None = None,
     ) -> Sparse:
-        """Entries ``value`` at ``(unit, coordinate)``, summed where they repeat."""
+        """Entries ``value`` at ``(unit, coordinate)``, summed where they repeat; NaN in coordinates
+        ``(k,)`` that are hidden, whose error cannot be seen."""
         from scipy.sparse import csr_array
 
-        shape = (len(units), coordinates)
-        own = csr_array((value, (unit, coordinate)), shape=shape)
-        return cls(own, np.zeros((shape[0], 0)), np.zeros((0, shape[1])), units)
+        own = csr_array((value, (unit, coordinate)), shape=(len(units), coordinates))
+        lin = np.zeros((0, coordinates)) if hidden is None else np.where(hidden, np.nan, 0.0)[None]
+        return cls(own, np.zeros((len(units), len(lin))), lin, units)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -83,13 +90,24 @@ class Sparse:
         """Scores of the combinations ``theta @ matrix``, with ``matrix`` ``(k, m)``."""
         from scipy.sparse import csr_array
 
-        return Sparse(
-            csr_array(self.own @ csr_array(matrix)), self.shared, self.lin @ matrix, self.units
-        )
+        own = csr_array(self.own @ csr_array(matrix))
+        return Sparse(own, self.shared, product(self.lin, matrix), self.units)
 
     def take(self, positions: list[int]) -> Sparse:
         """Scores of some coordinates."""
         return Sparse(self.own[:, positions], self.shared, self.lin[:, positions], self.units)
+
+    def smallest(self) -> Scores | Sparse:
+        """A plain matrix where that is as good."""
+        return self if len(self.units) * self.lin.shape[1] > DENSE else self.dense()
+
+    def dense(self) -> Scores:
+        """The same as a plain matrix; what is hidden (NaN) stays in its own coordinates."""
+        hidden: Flags = np.asarray(np.isnan(self.lin).any(axis=0))
+        z = self.own.toarray() + self.shared @ np.where(hidden, 0.0, self.lin)
+        lin = np.eye(self.lin.shape[1])
+        lin[:, hidden] = np.nan
+        return Scores(Rows(frozen(z), np.zeros(len(z), np.intp), 1), lin[None])
 
     def plus(self, other: object, sign: float) -> Sparse | None:
         """Sum of scores on the same units, or None if the units differ."""
@@ -104,15 +122,12 @@ class Sparse:
 
 
 def contributions(
-    unit: Codes, coordinate: Codes, value: Vector, units: Labels, coordinates: int
+    unit: Codes,
+    coordinate: Codes,
+    value: Vector,
+    units: Labels,
+    coordinates: int,
+    hidden: Flags | None = None,
 ) -> Scores | Sparse:
-    """Scores with entries ``value`` at ``(unit, coordinate)``, summed where they repeat.
-
-    Few enough are held as a plain matrix, more as :class:`Sparse`; the numbers are the same.
-    """
-    size = len(units) * coordinates
-    if size > DENSE:
-        return Sparse.of(unit, coordinate, value, units, coordinates)
-    cell = unit * coordinates + coordinate
-    psi = np.bincount(cell, value, minlength=size).astype(float, copy=False)
-    return Scores.dense(psi.reshape(len(units), coordinates))
+    """As :meth:`Sparse.of`; few enough are held as a plain matrix, with the same numbers."""
+    return Sparse.of(unit, coordinate, value, units, coordinates, hidden).smallest()

@@ -47,12 +47,15 @@ class Cells:
         >>> cells.labels[0].tolist(), codes.tolist()
         (['a', 'b'], [1, 0, 1])
         """
-        joint = np.zeros(len(columns[0]), np.intp)
+        joint, size = np.zeros(len(columns[0]), np.int64), 1
         for column in columns:
-            codes, labels = encode(column)
-            joint = encode(joint * len(labels) + codes)[0]  # again without gaps: no overflow
-        first = np.unique(joint, return_index=True)[1]
-        return cls(tuple(keys), tuple(column[first] for column in columns)), joint
+            codes, width = _ranked(column)
+            if size * width > 2**62:
+                joint = encode(joint)[0].astype(np.int64)  # without gaps: no overflow
+                size = len(joint)
+            joint, size = joint * width + codes, size * width
+        _, first, codes = np.unique(joint, return_index=True, return_inverse=True)
+        return cls(tuple(keys), tuple(column[first] for column in columns)), codes
 
     def __len__(self) -> int:
         return len(self.labels[0])
@@ -107,6 +110,16 @@ class Cells:
         return ", ".join(
             f"{key} {column[at]!s}" for key, column in zip(self.keys, self.labels, strict=True)
         )
+
+
+def _ranked(column: Labels) -> tuple[Codes, int]:
+    """Codes in the order of the labels, and how many there may be; integers need no sorting."""
+    if column.dtype.kind == "i" and len(column):
+        low, high = int(column.min()), int(column.max())
+        if high - low < 2**31:
+            return (column - low).astype(np.intp), high - low + 1
+    codes, labels = encode(column)
+    return codes, max(len(labels), 1)
 
 
 def _kind(labels: Labels) -> str:

@@ -153,6 +153,26 @@ SYSTEMS = Contract(
     },
 )
 
+PASSES = Contract(
+    table="summaries",
+    label="Cost of one pass from pupils to sums, by engine and size",
+    zh="汇总计算成本",
+    key=["pupils", "engine"],
+    columns={
+        "pupils": Column("integer", "rows of the Parquet files", "学生数", low=1),
+        "engine": _text("engine, or SQL by hand", "引擎"),
+        "version": _text("package and version", "版本"),
+        "seconds": Column("number", "seconds by the clock", "时间", "s", low=0),
+        "processor": Column("number", "processor seconds", "处理器时间", "s", low=0),
+        "megabytes": Column("number", "peak memory of the process tree", "内存", "MB", low=0),
+        "repetitions": Column("integer", "runs, of which the least is kept", "次数", low=1),
+        "bits": _text("start of the sha256 of the sums", "校验值", required=False),
+        "machine": _text("cores, system, Python", "机器"),
+        "date": Column("date", "day of the run", "日期"),
+        "provenance": _text("evidence tier", "证据层级", options=("synthetic",)),
+    },
+)
+
 PUBLISHED = Contract(
     table="published",
     label="Results that others have published, and how we know them",
@@ -187,6 +207,50 @@ PUBLISHED = Contract(
         ),
         "source": _text("where it was seen", "出处"),
         "note": _text("remarks", "备注", required=False),
+    },
+)
+
+REFERENCE = Contract(
+    table="reference",
+    label="Numbers that estimators are held against, one a row",
+    zh="参照数值",
+    key=["case", "coordinate", "statistic"],
+    columns={
+        "block": _text("group of estimators", "类别"),
+        "case": _text("estimator and its options", "情形"),
+        "coordinate": _text("which of its numbers", "坐标"),
+        "statistic": _text("estimate, error or other", "统计量"),
+        "printed": _text("the number as printed there", "数值", pattern=r"^-?\d*\.?\d+$"),
+        "source": _text("package and version", "来源"),
+        "status": _text(
+            "how it is known",
+            "核对情况",
+            options=("run", "run here", "printed", "not comparable", "not offered"),
+        ),
+        "tolerance": Column(
+            "number",
+            "largest gap, where it is not half a unit of the last digit",
+            "容差",
+            low=0,
+            required=False,
+        ),
+        "note": _text("remarks; why this tolerance", "备注", required=False),
+    },
+)
+
+PEERS = Contract(
+    table="peers",
+    label="What other packages answer, one number a row",
+    zh="同类软件结果",
+    key=["peer", "case", "coordinate", "statistic"],
+    columns={
+        "peer": _text("package", "软件"),
+        "version": _text("version", "版本"),
+        "case": _text("estimator and its options, or the trap", "情形"),
+        "coordinate": _text("which of its numbers", "坐标"),
+        "statistic": _text("estimate, error or other", "统计量"),
+        "value": Column("number", "its answer", "数值", required=False),
+        "said": _text("its message: warned, refused or failed", "提示", required=False),
     },
 )
 
@@ -226,5 +290,39 @@ SIMULATION = Contract(
         "seconds": _score("processor seconds of one estimate", "运行秒数"),
         "reason": _text("commonest reason for failing", "失败原因", required=False),
         "provenance": _text("evidence tier", "证据等级", options=("synthetic", "real")),
+    },
+)
+
+BALANCE_NOTE = Contract(
+    table="balance_note",
+    label="Worked example of the coefficient of variation between schools",
+    zh="校际差异系数计算示例",
+    key=["school"],
+    columns={
+        "school": Column("integer", "school", "学校", low=1),
+        "pupils": Column("integer", "pupils", "在校生数", "pupils", low=1),
+        "books": Column("integer", "books", "图书册数", "books", low=0),
+        "status": _text("how it is known", "核对情况", options=("quoted", "memory")),
+        "source": _text("where it was seen", "出处"),
+    },
+)
+
+BALANCE_HEFEI = Contract(
+    table="balance_hefei",
+    label="Coefficients of two districts of Hefei, and their composites, as published",
+    zh="合肥两区差异系数",
+    key=["district", "stage"],
+    columns={
+        "district": _text("district", "区"),
+        "stage": _text("stage", "学段", options=("primary", "junior")),
+        **{
+            f"cv_{i}": Column(
+                "number", f"coefficient {i}, in the table's order", f"差异系数{i}", low=0
+            )
+            for i in range(1, 9)
+        },
+        "composite": Column("number", "composite as published", "综合差异系数", low=0),
+        "status": _text("how it is known", "核对情况", options=("quoted", "memory")),
+        "source": _text("where it was seen", "出处"),
     },
 )

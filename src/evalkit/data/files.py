@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evalkit.core.errors import SummaryError, some
+from evalkit.core.progress import watched
 
 if TYPE_CHECKING:
     import duckdb
@@ -72,11 +73,13 @@ def opened(
         except duckdb.Error as wrong:
             raise SummaryError(f"memory={memory!r} is no size; write it like '1GB'") from wrong
         con.execute(f"set temp_directory = {_quoted(spill)}")
-        con.execute("set preserve_insertion_order = false; set enable_progress_bar = false")
+        con.execute("set preserve_insertion_order = false; set enable_progress_bar = true")
+        con.execute("set enable_progress_bar_print = false; set progress_bar_time = 0")
         csv = are_csv(files)
         relation = (_csv if csv else _parquet)(con, files, keys, numeric)
         try:
-            yield relation
+            with watched(f"reading {len(files)} files", con.query_progress):
+                yield relation
         except duckdb.Error as wrong:
             reason = str(wrong).strip().splitlines()[0]
             if isinstance(wrong, duckdb.OutOfMemoryException):

@@ -12,7 +12,7 @@ from evalkit.core.errors import SummaryError, some
 from evalkit.core.panel import Panel
 
 if TYPE_CHECKING:
-    from evalkit.data.summaries import Summaries
+    from evalkit.data.sums import Summaries
 
 
 def panel(

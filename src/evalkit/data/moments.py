@@ -14,9 +14,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from evalkit.core.arrays import Codes, Groups, Matrix, Vector, frozen
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 
 Stack: TypeAlias = npt.NDArray[np.float64]  # (m, p, p)
+
+BLOCK = 1 << 14  # cells whose intermediate results are held at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +47,9 @@ class Moments:
     second: Stack
 
     def __post_init__(self) -> None:
+        # Nobody else holds these arrays: they are closed as they are, not copied.
         for name in ("n", "weight", "weight2", "centre", "first", "second"):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
+            getattr(self, name).flags.writeable = False
 
     def mean(self) -> Matrix:
         r""":math:`\bar z=c+F/W`, ``(m, p)``, rounded once."""
@@ -56,13 +59,16 @@ class Moments:
 
     def cross(self) -> Stack:
         r""":math:`\sum w(z-\bar z)(z-\bar z)'=S-FF'/W`, ``(m, p, p)``, rounded once."""
-        p, e = _product(self.first[:, :, None], self.first[:, None, :])
-        h, low = _quotient(p, e, self.weight[:, None, None])
-        s, t = _sum(self.second, -h)
-        out = s + (t - low)
+        out = np.empty_like(self.second)
+        for start in range(0, len(out), BLOCK):
+            at = slice(start, start + BLOCK)
+            p, e = _product(self.first[at, :, None], self.first[at, None, :])
+            h, low = _quotient(p, e, self.weight[at, None, None])
+            s, t = _sum(self.second[at], -h)
+            out[at] = s + (t - low)
         out[self.n == 1] = 0.0
-        at = np.arange(out.shape[1])
-        out[:, at, at] = np.maximum(out[:, at, at], 0.0)
+        own = np.arange(out.shape[1])
+        out[:, own, own] = np.maximum(out[:, own, own], 0.0)
         return out
 
     def about(self, centre: Matrix) -> Moments:

@@ -160,6 +160,8 @@ def _labels(column: Any) -> Any:
 @contextmanager
 def _whole(path: Path) -> Iterator[str]:
     """A file beside ``path`` that takes its place once it is written, and else goes away."""
+    if not path.parent.is_dir():
+        raise SummaryError(f"{path.parent}: no such folder; make it first")
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield str(unfinished)

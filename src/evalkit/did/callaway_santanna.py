@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Flags
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
@@ -22,14 +23,16 @@ from evalkit.did.group_time import (
     CellWeights,
     Control,
     Made,
-    Starts,
+    Source,
+    alone,
     from_changes,
     from_paths,
     from_records,
     plan,
+    refuse_changing_weights,
 )
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, PathWeights, plain
+from evalkit.engines.cohorts import Cohorts, PathWeights
 from evalkit.engines.doubly_robust import Method
 from evalkit.engines.placed import placed
 
@@ -42,6 +45,7 @@ def callaway_santanna(
     control: Control = "never",
     method: Method = "dr",
     covariates: Sequence[str] = (),
+    covariates_from: Source = "base",
     anticipation: int = 0,
     base: Base = "varying",
     unbalanced: Unbalanced = "pairwise",
@@ -57,9 +61,11 @@ def callaway_santanna(
     **Contribution.** Deviations of a unit's change from its group's, over the group's weight; with
     covariates also what the unit does to the fitted propensity and regression.
     **Reference.** Callaway and Sant'Anna (2021), Journal of Econometrics 225(2), eqs. 2.2-2.6,
-    4.1; Sant'Anna and Zhao (2020), Journal of Econometrics 219(1).
+    4.1; Sant'Anna and Zhao (2020), Journal of Econometrics 219(1), section 3.2 for the improved
+    version, and Graham, Pinto and Egel (2012) for its propensity.
     **Checked against.** R did 2.5.1 (printed digits) and moderndid 0.4.1 (1e-10), see
-    ``tests/test_goldens_did.py``.
+    ``tests/test_goldens_did.py``; improved, moderndid's ``drdid_imp_panel`` and
+    ``drdid_imp_local_rc`` (2e-9, where its propensity stops).
     **Fails when.** No untreated comparison is left: the periods lost are named in the notes. A cell
     that its data cannot answer (singular covariates, no overlap, nobody seen) is NaN, with the
     reason in the notes; averages leave it out and say so.
@@ -71,10 +77,14 @@ def callaway_santanna(
         With adoption dates; weights constant within units, unless rows are records.
     control : {"never", "not_yet"}
         Compare with the never-treated, or with all units not yet treated.
-    method : {"dr", "ipw", "reg"}
-        How covariates enter; without covariates the three agree.
+    method : {"dr", "dr_improved", "ipw", "reg"}
+        How covariates enter; without covariates all agree. Doubly robust needs the regression or
+        the propensity to be right; improved, its interval is right too if only one of them is.
     covariates : sequence of str
-        Unit covariates, taken in the base period of each comparison.
+        Unit covariates; a record of a cross-section has its own.
+    covariates_from : {"base", "earlier"}
+        Take them in the base period of each comparison, or in the earlier of its two periods (as R
+        did): not the same before adoption with a universal base, if covariates change.
     anticipation : int
         Periods before adoption in which an effect may already show.
     base : {"varying", "universal"}
@@ -109,6 +119,7 @@ def callaway_santanna(
     check_option("control", control, get_args(Control))
     check_option("method", method, get_args(Method))
     check_option("base", base, get_args(Base))
+    check_option("covariates_from", covariates_from, get_args(Source))
     check_option("unbalanced", unbalanced, get_args(Unbalanced))
     if anticipation < 0:
         raise OptionError(f"anticipation={anticipation} must not be negative")
@@ -119,6 +130,7 @@ def callaway_santanna(
             control=control,
             method=method,
             covariates=covariates,
+            covariates_from=covariates_from,
             anticipation=anticipation,
             base=base,
         )
@@ -127,14 +139,17 @@ def callaway_santanna(
     starts = Starts.of(panel)
     cells, lost = plan(starts, control, anticipation, base)
     if not cells:
-        raise IdentificationError(f"no cohort has a comparison left: {some(lost)}")
+        raise IdentificationError(
+            f"no cohort has a comparison left: {some(lost)}. Add periods before adoption, or units "
+            "that stay untreated."
+        )
     cohorts = None if unbalanced == "records" else Cohorts.of(panel)
-    made = _make(panel, cohorts, cells, covariates, method, unbalanced)
+    made = _make(panel, cohorts, cells, covariates, covariates_from, method, unbalanced)
     if np.isnan(made.theta).all():
         raise IdentificationError("; ".join(reason.rstrip(".") for reason in made.failed))
     index = Index(
         ("cohort", "time"),
-        tuple((plain(starts.start[c.g]), plain(starts.clock[c.t])) for c in cells),
+        tuple((starts.label(c.g), plain(starts.clock[c.t])) for c in cells),
     )
     origin: Linear | None = None
     if not covariates and cohorts is not None:
@@ -153,7 +168,7 @@ def callaway_santanna(
             panel.outcome,
             len(panel.y),
             panel.provenance,
-            (*panel.ledger, *lost, *made.failed),
+            (*panel.ledger, *lost, *made.failed, *alone(index, made.counts)),
         ),
         origin=origin,
         combination=None if covariates else np.eye(len(cells)),
@@ -168,6 +183,7 @@ def _make(
     cohorts: Cohorts | None,
     cells: list[Cell],
     covariates: Sequence[str],
+    source: Source,
     method: Method,
     unbalanced: Unbalanced,
 ) -> Made:
@@ -179,8 +195,8 @@ def _make(
         raise IdentificationError(
             "every unit is seen once, so that no change can be taken; use unbalanced='records'"
         )
-    _refuse_changing_weights(panel)
-    return from_changes(panel, cells, covariates, method)
+    refuse_changing_weights(panel)
+    return from_changes(panel, cells, covariates, method, source)
 
 
 def _name(
@@ -193,8 +209,10 @@ def _name(
 
 
 def _full(panel: Panel) -> Flags:
-    """Units seen in every period ``(N,)``."""
-    full: Flags = np.bincount(panel.unit, minlength=panel.n_units) == panel.n_periods
+    """Units seen in every period, but for those inside their adoption window ``(N,)``."""
+    starts = Starts.of(panel)
+    expected = np.array([starts.known(g).sum() for g in range(len(starts.start))])
+    full: Flags = np.bincount(panel.unit, minlength=panel.n_units) == expected[starts.code]
     if not full.any():
         raise IdentificationError(
             "no unit is seen in every period; use unbalanced='pairwise', or 'records'"
@@ -206,18 +224,6 @@ def _complete(panel: Panel, full: Flags) -> Panel:
     """The panel of some units; the others are counted in the ledger."""
     note = f"{int((~full).sum())} units dropped: not seen in every period"
     return replace(panel.where(full[panel.unit]), ledger=(*panel.ledger, note))
-
-
-def _refuse_changing_weights(panel: Panel) -> None:
-    first = np.unique(panel.unit, return_index=True)[1]
-    differs = np.flatnonzero(panel.weight != panel.weight[first][panel.unit])
-    if len(differs):
-        unit = panel.unit[differs[0]]
-        raise IdentificationError(
-            f"the weight of unit {panel.units[unit]} changes from {panel.weight[first[unit]]:g} to "
-            f"{panel.weight[differs[0]]:g}; changes of units need one weight per unit. "
-            "Average it, or use unbalanced='records'."
-        )
 
 
 def _mass(

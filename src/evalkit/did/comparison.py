@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Labels, Matrix, Vector, frozen
+from evalkit.core.adoption import Starts, Window
+from evalkit.core.arrays import Codes, Flags, Labels, Matrix, Vector, frozen
 from evalkit.core.errors import IdentificationError, OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -18,7 +19,6 @@ from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Rows, Scores
 from evalkit.core.sides import Loads, Sides
-from evalkit.engines.cohorts import plain
 from evalkit.engines.synthetic import Fitted
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Comparison:
 
     Attributes
     ----------
-    cohort : float
+    cohort : int, float or Window
         First treated period.
     treated, controls : Codes (N1,), (N0,)
         Positions of the units in the panel.
@@ -46,7 +46,7 @@ class Comparison:
         weights leave.
     """
 
-    cohort: float
+    cohort: int | float | Window
     treated: Codes
     controls: Codes
     share: Vector
@@ -58,24 +58,30 @@ class Comparison:
     @classmethod
     def of(
         cls,
-        cohort: float,
+        cohort: int | float | Window,
         treated: Codes,
         controls: Codes,
         share: Vector,
         fitted: Fitted,
         y: Matrix,
+        known: Flags,
         by_period: bool,
     ) -> Comparison:
-        """Compare the rows ``treated`` and ``controls`` of the outcome ``y`` ``(N, T)``."""
+        """Compare the rows ``treated`` and ``controls`` of the outcome ``y`` ``(N, T)``.
+
+        Only periods ``known`` ``(T,)`` are compared: those outside the cohort's window.
+        """
         before, periods = len(fitted.time), y.shape[1]
         earlier = np.concatenate([fitted.time, np.zeros(periods - before)])
         if by_period:
-            contrast = np.eye(periods) - earlier[:, None]
+            contrast = (np.eye(periods) - earlier[:, None])[:, known]
+            contrast[~known] = 0.0
         else:
-            after = np.arange(periods) >= before
+            after = known & (np.arange(periods) >= before)
             contrast = (after / after.sum() - earlier)[:, None]
         observed, synthetic = share @ y[treated], fitted.unit @ y[controls]
         expected = synthetic + earlier @ (observed - synthetic)
+        observed = np.where(known, observed, np.nan)
         return cls(cohort, treated, controls, share, fitted, contrast, observed, expected)
 
     @property
@@ -125,6 +131,7 @@ class SyntheticWeights:
     comparisons: tuple[Comparison, ...]
     labels: Labels
     periods: Labels
+    rows: Codes
     meta: Meta
 
     @classmethod
@@ -144,7 +151,7 @@ class SyntheticWeights:
         frames = [
             pd.DataFrame(
                 {
-                    "cohort": plain(c.cohort),
+                    "cohort": c.cohort,
                     "unit": self.labels[c.controls],
                     "weight": c.fitted.unit,
                 }
@@ -160,7 +167,7 @@ class SyntheticWeights:
         frames = [
             pd.DataFrame(
                 {
-                    "cohort": plain(c.cohort),
+                    "cohort": c.cohort,
                     "time": self.periods[: len(c.fitted.time)],
                     "weight": c.fitted.time,
                 }
@@ -176,7 +183,7 @@ class SyntheticWeights:
         frames = [
             pd.DataFrame(
                 {
-                    "cohort": plain(c.cohort),
+                    "cohort": c.cohort,
                     "time": self.periods,
                     "treated": c.observed,
                     "synthetic": c.expected,
@@ -197,9 +204,9 @@ class SyntheticWeights:
             unit = np.zeros(len(self.labels))
             unit[c.treated], unit[c.controls] = c.share, -c.fitted.unit
             blocks.append((unit[:, None, None] * c.contrast).reshape(-1, c.contrast.shape[1]))
-        return np.hstack(blocks)
+        return np.hstack(blocks)[self.rows]
 
-    def of(self, panel: Panel, cohort: float, before: int) -> Fitted:
+    def of(self, panel: Panel, cohort: int | float | Window, before: int) -> Fitted:
         """The weights of a cohort, rescaled to the controls of another panel."""
         mine = [c for c in self.comparisons if c.cohort == cohort]
         if not mine:
@@ -208,7 +215,7 @@ class SyntheticWeights:
         earlier = self.periods[: len(fitted.time)]
         if not np.array_equal(earlier, panel.times[:before]):
             raise OptionError(
-                f"the pinned weights of cohort {plain(cohort)} speak of {len(earlier)} earlier "
+                f"the pinned weights of cohort {cohort} speak of {len(earlier)} earlier "
                 f"periods, the panel has {before}; pin weights to a panel of the same periods"
             )
         known = self.labels[mine[0].controls]
@@ -231,7 +238,7 @@ def factored(
 ) -> tuple[Scores, Estimate]:
     """Scores of the effects and, on the same rows, the mass of treated observations."""
     of = [c for c in made for _ in range(c.contrast.shape[1])]
-    weight = panel.weight.reshape(panel.n_units, -1)[:, 0]
+    weight = panel.unit_weight
     observed = np.zeros_like(psi)
     for k, c in enumerate(of):
         observed[c.treated, k] = c.observations * weight[c.treated]
@@ -257,20 +264,22 @@ def sides(panel: Panel, made: list[Comparison]) -> Sides:
     return Sides.of(Loads.of(panel.cluster, *loads), len(of))
 
 
-def require_balance(panel: Panel) -> None:
-    if not panel.balanced:
-        seen = np.zeros((panel.n_units, panel.n_periods), bool)
-        seen[panel.unit, panel.time] = True
-        i, t = np.argwhere(~seen)[0]
+def require_balance(panel: Panel, starts: Starts) -> None:
+    """Refuse gaps, but for periods inside a unit's adoption window, and changing weights."""
+    known = np.stack([starts.known(g) for g in range(len(starts.start))])
+    absent = known[starts.code]
+    absent[panel.unit, panel.time] = False
+    if absent.any():
+        i, t = np.argwhere(absent)[0]
         raise IdentificationError(
-            f"unit {panel.units[i]!s} is not observed in {panel.times[t]!s} ({int((~seen).sum())} "
+            f"unit {panel.units[i]!s} is not observed in {panel.times[t]!s} ({int(absent.sum())} "
             "such gaps); synthetic weights need a balanced panel. Keep the units, or the periods, "
             "without gaps (panel.where)"
         )
-    weight = panel.weight.reshape(panel.n_units, panel.n_periods)
-    varies = np.flatnonzero((weight != weight[:, :1]).any(axis=1))
-    if len(varies):
+    differs = panel.weight != panel.unit_weight[panel.unit]
+    if differs.any():
+        units = np.unique(panel.unit[differs])
         raise IdentificationError(
-            f"the weight of unit {panel.units[varies[0]]!s} changes over time ({len(varies)} such "
+            f"the weight of unit {panel.units[units[0]]!s} changes over time ({len(units)} such "
             "units); give each unit one weight"
         )

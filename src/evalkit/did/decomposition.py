@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Vector
 from evalkit.core.errors import IdentificationError
 from evalkit.core.estimate import Estimate
@@ -12,7 +13,7 @@ from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, PathWeights, plain
+from evalkit.engines.cohorts import Cohorts, PathWeights
 
 
 def bacon(panel: Panel) -> Estimate:
@@ -66,7 +67,7 @@ def bacon(panel: Panel) -> Estimate:
             "the decomposition needs a balanced panel with one weight per unit; keep the units "
             "observed in every period, or look at the weights of two_way instead"
         )
-    pairs = _pairs(cohorts)
+    starts, pairs = Starts.of(panel), _pairs(cohorts)
     if not pairs:
         raise IdentificationError("no cohort changes treatment while another does not")
     lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(pairs)))
@@ -74,7 +75,7 @@ def bacon(panel: Panel) -> Estimate:
     for k, (kind, one, other, change, share) in enumerate(pairs):
         lin[one, :-1, k] = change / cohorts.mass[one]
         lin[other, :-1, k] = -change / cohorts.mass[other]
-        keys.append((kind, plain(cohorts.start[one]), plain(cohorts.start[other])))
+        keys.append((kind, starts.label(one), starts.label(other)))
         weight[k] = share
     scores = Scores(cohorts.rows, lin)
     index = Index(("type", "treated", "control"), tuple(keys))

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode
+from evalkit.core.adoption import Starts, plain
+from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
+from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.engines.cohorts import Cohorts, plain
+from evalkit.engines.cohorts import Cohorts
 from evalkit.engines.doubly_robust import Method, four_groups, two_period
 
 Control: TypeAlias = Literal["never", "not_yet"]
 Base: TypeAlias = Literal["varying", "universal"]
+Source: TypeAlias = Literal["base", "earlier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,60 +49,35 @@ class Made:
     failed: tuple[str, ...] = ()
 
 
-class Staggered(Protocol):
-    """What a plan needs: adoption dates of the cohorts, ``inf`` last, and the periods."""
-
-    @property
-    def start(self) -> Vector: ...
-
-    @property
-    def clock(self) -> Vector: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Starts:
-    """Cohorts of a panel: dates ``(G,)``, the cohort of each unit ``(N,)``, periods ``(T,)``."""
-
-    start: Vector
-    code: Codes
-    clock: Vector
-
-    @classmethod
-    def of(cls, panel: Panel) -> Starts:
-        """The cohorts of a panel."""
-        code, start = encode(panel.cohort)
-        return cls(start, code, panel.clock)
-
-
 def plan(
-    cohorts: Staggered, control: Control, anticipation: int, base: Base
+    starts: Starts, control: Control, anticipation: int, base: Base
 ) -> tuple[list[Cell], list[str]]:
     """The comparisons to make, and in words those that cannot be made."""
-    clock, start = cohorts.clock, cohorts.start
+    clock, start, earliest = starts.clock, starts.start, starts.earliest
     cells, lost = [], []
-    for g in np.flatnonzero(np.isfinite(start)):
-        before = np.flatnonzero(clock + anticipation < start[g])
+    for g in map(int, np.flatnonzero(np.isfinite(start))):
+        before = np.flatnonzero(clock + anticipation < earliest[g])
         if not len(before):
-            lost.append(f"cohort {plain(start[g])} left out: no period before its treatment")
+            lost.append(f"cohort {starts.label(g)} left out: no period before its treatment")
             continue
         without = []
-        for t in range(len(clock)):
-            exposed = clock[t] + anticipation >= start[g]
+        for t in map(int, np.flatnonzero(starts.known(g))):
+            exposed = clock[t] + anticipation >= earliest[g]
             b = int(before[-1]) if exposed or base == "universal" else t - 1
             if b < 0 or b == t:
                 continue
             if control == "never":
                 against = np.flatnonzero(np.isinf(start))
             else:
-                against = np.flatnonzero(start > clock[max(t, b)] + anticipation)
+                against = np.flatnonzero(earliest > clock[max(t, b)] + anticipation)
                 against = against[against != g]
             if len(against):
-                cells.append(Cell(int(g), t, b, tuple(int(c) for c in against)))
+                cells.append(Cell(g, t, b, tuple(int(c) for c in against)))
             else:
                 without.append(plain(clock[t]))
         if without:
             lost.append(
-                f"cohort {plain(start[g])}: no untreated unit is left in {some(without, 20)}"
+                f"cohort {starts.label(g)}: no untreated unit is left in {some(without, 20)}"
             )
     return cells, lost
 
@@ -126,29 +104,36 @@ def from_paths(cohorts: Cohorts, cells: Sequence[Cell]) -> Made:
 
 
 def from_changes(
-    panel: Panel, cells: Sequence[Cell], covariates: Sequence[str], method: Method
+    panel: Panel,
+    cells: Sequence[Cell],
+    covariates: Sequence[str],
+    method: Method,
+    source: Source = "base",
 ) -> Made:
-    """Cells from changes of the units seen in both periods, with covariates of the base period.
+    """Cells from changes of the units seen in both periods, with covariates of one of them.
 
     On a complete panel, cells that share treated, controls and covariates are estimated together.
     """
     starts, n = Starts.of(panel), panel.n_units
     outcome = panel.wide()
     seen = ~np.isnan(outcome)
-    weight = panel.weight[np.unique(panel.unit, return_index=True)[1]]
+    weight = panel.unit_weight
     x = np.full((n, panel.n_periods, 1 + len(covariates)), np.nan)
     x[panel.unit, panel.time] = _design(panel, covariates)
     complete = bool(seen.all())
     fixed = complete and bool((x == x[:, :1]).all())
     batches: dict[tuple[object, ...], list[int]] = {}
     for k, cell in enumerate(cells):
-        own = (-1 if fixed else cell.base) if complete else k
+        at = cell.base if source == "base" else min(cell.base, cell.t)
+        own = (-1 if fixed else at) if complete else k
         batches.setdefault((cell.g, cell.controls, own), []).append(k)
     theta, psi = np.full(len(cells), np.nan), np.zeros((n, len(cells)))
-    counts, failed = np.zeros((len(cells), 2), np.intp), []
+    counts = np.zeros((len(cells), 2), np.intp)
+    failed: list[tuple[Cell, str]] = []
     for ks in batches.values():
         g, b, against = cells[ks[0]].g, [cells[k].base for k in ks], cells[ks[0]].controls
         t = [cells[k].t for k in ks]
+        at = b[0] if source == "base" else min(b[0], t[0])
         both = seen[:, t[0]] & seen[:, b[0]]
         units = np.flatnonzero(np.isin(starts.code, [g, *against]) & both)
         treated = (starts.code[units] == g).astype(float)
@@ -157,16 +142,16 @@ def from_changes(
             theta[ks], part = two_period(
                 outcome[units][:, t] - outcome[units][:, b],
                 treated,
-                x[units, b[0]],
+                x[units, at],
                 weight[units],
                 method=method if covariates else "reg",
                 names=["the intercept", *covariates],
             )
         except IdentificationError as wrong:
-            failed.append(_reason(starts, [cells[k] for k in ks], wrong))
+            failed += [(cells[k], str(wrong)) for k in ks]
             continue
         psi[np.ix_(units, np.array(ks))] = part
-    return Made(theta, Scores.dense(psi), counts, tuple(failed))
+    return Made(theta, Scores.dense(psi), counts, _reasons(starts, failed))
 
 
 def from_records(
@@ -178,7 +163,8 @@ def from_records(
     at = Groups(code * periods + panel.time, len(starts.start) * periods).rows()
     x = _design(panel, covariates)
     theta, psi = np.full(len(cells), np.nan), np.zeros((n, len(cells)))
-    counts, failed = np.zeros((len(cells), 2), np.intp), []
+    counts = np.zeros((len(cells), 2), np.intp)
+    failed: list[tuple[Cell, str]] = []
     for k, cell in enumerate(cells):
         groups = (cell.g, *cell.controls)
         rows = np.concatenate([at[c * periods + s] for c in groups for s in (cell.base, cell.t)])
@@ -195,10 +181,10 @@ def from_records(
                 names=["the intercept", *covariates],
             )
         except IdentificationError as wrong:
-            failed.append(_reason(starts, [cell], wrong))
+            failed.append((cell, str(wrong)))
             continue
         psi[:, k] = np.bincount(panel.unit[rows], part, minlength=n)
-    return Made(theta, Scores.dense(psi), counts, tuple(failed))
+    return Made(theta, Scores.dense(psi), counts, _reasons(starts, failed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,10 +213,61 @@ class CellWeights:
         return out
 
 
+def period_counts(panel: Panel, starts: Starts, pairs: Codes, controls: Flags) -> Codes:
+    """Units of the cells ``pairs`` ``(K, 2)`` of cohort and period, and ``controls`` ``(n,)`` then.
+
+    Returns ``(K, 2)``.
+    """
+    g, t = pairs.T
+    cell = starts.code[panel.unit] * panel.n_periods + panel.time
+    own = np.bincount(cell, minlength=len(starts.start) * panel.n_periods)
+    against = np.bincount(panel.time[controls], minlength=panel.n_periods)
+    return np.stack([own[g * panel.n_periods + t], against[t]], axis=1)
+
+
+def refuse_changing_weights(panel: Panel) -> None:
+    """Refuse weights that change within units, where changes of units are compared."""
+    first = panel.unit_weight[panel.unit]
+    differs = np.flatnonzero(panel.weight != first)
+    if len(differs):
+        at = differs[0]
+        raise IdentificationError(
+            f"the weight of unit {panel.units[panel.unit[at]]} changes from {first[at]:g} to "
+            f"{panel.weight[at]:g}; changes of units need one weight per unit. "
+            "Average it, or use callaway_santanna(..., unbalanced='records')."
+        )
+
+
 def _design(panel: Panel, covariates: Sequence[str]) -> Matrix:
     return np.column_stack([np.ones(len(panel.y)), *(panel.column(name) for name in covariates)])
 
 
-def _reason(starts: Starts, cells: Sequence[Cell], wrong: IdentificationError) -> str:
-    periods = some((plain(starts.clock[cell.t]) for cell in cells), 20)
-    return f"cohort {plain(starts.start[cells[0].g])} in {periods} is not estimated: {wrong}"
+def _reasons(starts: Starts, failed: Sequence[tuple[Cell, str]]) -> tuple[str, ...]:
+    """Why cells are not estimated: one line for the periods of a cohort that share a reason."""
+    shared: dict[tuple[int, str], list[Cell]] = {}
+    for cell, why in failed:
+        shared.setdefault((cell.g, why), []).append(cell)
+    lines = []
+    for (g, why), cells in shared.items():
+        periods, bases = (
+            some(dict.fromkeys(plain(starts.clock[at]) for at in sorted(found)), 20)
+            for found in ([c.t for c in cells], [c.base for c in cells])
+        )
+        lines.append(
+            f"cohort {starts.label(g)} in {periods} (against {bases}) is not estimated: {why}"
+        )
+    return tuple(lines)
+
+
+def alone(index: Index, counts: Codes) -> list[str]:
+    """Which cohorts, and which periods of comparison, are one unit: its noise is nowhere seen."""
+    lines = []
+    for side, column, what in (("treated", 0, "cohort"), ("comparison", 1, "time")):
+        single = counts[:, column] == 1
+        if single.any():
+            names = [name for name, one in zip(index.level(what), single, strict=True) if one]
+            lines.append(
+                f"one {side} unit only in {some(dict.fromkeys(names), 20)}: its own noise is in no "
+                "standard error; judge by evalkit.placebo or randomisation"
+            )
+    return lines

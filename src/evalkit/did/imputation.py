@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.errors import IdentificationError, OptionError, some
+from evalkit.core.adoption import Starts, plain
+from evalkit.core.door import refuse_text_or_repeats
+from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
+from evalkit.did.group_time import alone
 from evalkit.did.regression import TWO_WAY, fit_design
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, PathWeights, plain
-from evalkit.engines.imputed import Sample, impute
+from evalkit.engines.cohorts import Cohorts, PathWeights
+from evalkit.engines.imputed import Imputed, Sample, impute
 from evalkit.engines.placed import placed
+
+Treated: TypeAlias = Literal["given", "sampled"]
 
 
 def imputation(
@@ -26,27 +32,34 @@ def imputation(
     *,
     covariates: Sequence[str] = (),
     trends: bool = False,
+    project: Sequence[str] = (),
+    treated: Treated = "given",
     minimum_controls: int = 1,
 ) -> Estimate:
-    r"""ATT(g, t) by imputation from untreated observations.
+    r"""ATT(g, t) by imputation from untreated observations, or what the effects depend on.
 
-    **Estimand.** :math:`ATT(g,t)`, the mean effect in period t on the units adopting in g.
+    **Estimand.** :math:`ATT(g,t)`, the mean effect in period t on the units adopting in g; with
+    ``project``, the coefficients of the linear projection of the effects on characteristics.
     **Assumptions.** Untreated outcomes are unit plus period effects (plus covariates and unit
     trends, if asked), for all units and periods; no anticipation.
     **Estimator.** Fit :math:`Y_{it}=\alpha_i+\lambda_t+x_{it}'\beta+\varepsilon_{it}` on untreated
     observations; :math:`\hat\tau_{it}=Y_{it}-\hat\alpha_i-\hat\lambda_t-x_{it}'\hat\beta`; average
-    within cohort and period. The point estimates equal the two-stage estimator of Gardner.
+    within cohort and period, or regress :math:`\hat\tau_{it}` on the characteristics. The point
+    estimates equal the two-stage estimator of Gardner.
     **Contribution.** :math:`\psi_i=\sum_t v_{it}\tilde\varepsilon_{it}` with :math:`v=w` on treated
     and :math:`v=-W_0Z_0(Z_0'W_0Z_0)^{-1}Z_1'w` on untreated observations, and
-    :math:`\tilde\varepsilon_{it}=\hat\tau_{it}-\hat\tau_{gt}` on treated ones.
-    Averages take the treated observations as given: their intervals are for the effect on these
-    observations, not on the population that the cohorts were drawn from.
+    :math:`\tilde\varepsilon_{it}=\hat\tau_{it}-\hat\tau_{gt}` on treated ones (the residual of the
+    projection, if there is one). With weights :math:`\hat\tau_{gt}` is the weighted mean, so that
+    contributions sum to zero; the authors' code squares the weights there, and errs less.
+    By default averages take the treated observations as given: their intervals are for the effect
+    on these observations. With ``treated="sampled"`` they are for the population that the cohorts
+    were drawn from, and equal the two-stage errors of Gardner.
     **Reference.** Borusyak, Jaravel and Spiess (2024), Review of Economic Studies 91(6), theorems
-    1-3; Gardner (2022).
-    **Checked against.** R didimputation 0.5.0 and did2s (printed digits), see
-    ``tests/test_goldens_did.py``; explicit dense weights (1e-10).
+    1-3; Gardner (2022), arXiv:2207.05943.
+    **Checked against.** R didimputation 0.5.0 and did2s 1.2.1 (printed digits), see
+    ``tests/test_goldens_did.py``; explicit dense weights and dense second stages (1e-10).
     **Fails when.** A unit has no untreated observation, or a period no untreated unit: those cells
-    are left out and named.
+    are left out, and units and periods named.
     A cohort of one unit shows no error of its own: its interval is far too short.
 
     Parameters
@@ -58,6 +71,12 @@ def imputation(
     trends : bool
         One linear trend per unit; a unit then needs two untreated observations. On a panel that is
         unbalanced or has covariates or changing weights, for at most 500 units.
+    project : sequence of str
+        Covariates (a slope each) and categories (a difference from the first label each), in place
+        of cohorts and periods: what the effects depend on. They are read in treated rows.
+    treated : {"given", "sampled"}
+        Whether averages take the treated observations as given, or as drawn with their units. A
+        projection takes them as drawn.
     minimum_controls : int
         Leave out the periods with fewer untreated units than this.
 
@@ -66,7 +85,7 @@ def imputation(
     Estimate
         Index levels ``cohort`` and ``time``, t >= g. Its ``mass`` is the number (or weight) of
         treated observations, taken as given; its ``counts`` are the treated units of the cell and
-        the untreated units of its period.
+        the untreated units of its period. With ``project``, one level ``term``, "constant" first.
 
     Raises
     ------
@@ -87,25 +106,31 @@ def imputation(
     if minimum_controls < 1:
         raise OptionError(f"minimum_controls={minimum_controls} must be one or more")
     require_contrast(panel, never=False)
-    cohorts = None if covariates else Cohorts.of(panel)
+    check_option("treated", treated, get_args(Treated))
+    refuse_text_or_repeats("project", project)
+    starts = Starts.of(panel)
+    cohorts = None if covariates or project else Cohorts.of(panel)
     if cohorts is None:
         sample = Sample.of_rows(panel, covariates, trends=trends)
     else:
-        sample = Sample.of_cohorts(cohorts, trends=trends)
+        sample = Sample.of_cohorts(cohorts, starts, trends=trends)
     fit = impute(sample, panel.clock, minimum_controls)
+    if project:
+        return _projection(panel, fit, project)
     index = Index(
-        ("cohort", "time"), tuple((plain(cell.cohort), plain(cell.time)) for cell in fit.cells)
+        ("cohort", "time"),
+        tuple((starts.label(cell.cohort), plain(panel.clock[cell.time])) for cell in fit.cells),
     )
     scores = fit.scores() if cohorts is None else fit.factored(cohorts)
+    lone = alone(index, fit.counts)
     meta = Meta(
         "ATT(g, t)",
         f"imputation{' with unit trends' if trends else ''}",
         panel.outcome,
         len(panel.y),
         panel.provenance,
-        (*panel.ledger, *fit.lost),
+        (*panel.ledger, *fit.lost, *lone),
     )
-    none = Scores(scores.rows, np.zeros_like(scores.lin))
     return Estimate(
         fit.theta,
         scores,
@@ -115,9 +140,74 @@ def imputation(
         meta,
         origin=fit if cohorts is None else PathWeights(cohorts, scores.lin[:, :-1]),
         combination=np.eye(len(index)),
-        mass=Estimate(fit.mass, none, panel.units, panel.cluster, index, meta),
+        mass=_mass(
+            panel,
+            fit,
+            scores,
+            index,
+            meta,
+            sampled=treated == "sampled",
+            factored=cohorts is not None,
+        ),
         counts=fit.counts,
         sides=adopters(panel, index),
+    )
+
+
+def _mass(
+    panel: Panel,
+    fit: Imputed,
+    scores: Scores,
+    index: Index,
+    meta: Meta,
+    *,
+    sampled: bool,
+    factored: bool,
+) -> Estimate:
+    """Weight of the treated observations of each cell, as given or as drawn with their units."""
+    if not sampled:
+        drawn = Scores(scores.rows, np.zeros_like(scores.lin))
+    elif not factored:
+        psi = np.zeros((panel.n_units, len(index)))
+        for k, cell in enumerate(fit.cells):
+            np.add.at(psi[:, k], panel.unit[cell.rows], panel.weight[cell.rows])
+        drawn = Scores.dense(psi)
+    else:
+        lin = np.zeros_like(scores.lin)
+        lin[[cell.cohort for cell in fit.cells], -1, range(len(index))] = 1.0
+        drawn = Scores(scores.rows, lin)
+    return Estimate(fit.mass, drawn, panel.units, panel.cluster, index, meta)
+
+
+def _projection(panel: Panel, fit: Imputed, project: Sequence[str]) -> Estimate:
+    names, columns = ["constant"], [np.ones(len(panel.y))]
+    rows = np.concatenate([cell.rows for cell in fit.cells])
+    for name in project:
+        if name in panel.names:
+            names.append(name)
+            columns.append(panel.column(name))
+            continue
+        category = panel.category(name)
+        for label in np.unique(category.codes[rows])[1:]:
+            names.append(f"{name} = {category.labels[label]}")
+            columns.append((category.codes == label).astype(float))
+    made = fit.project(names, np.stack(columns, axis=1))
+    return Estimate(
+        made.beta,
+        Scores.dense(made.psi),
+        panel.units,
+        panel.cluster,
+        Index.flat("term", names),
+        Meta(
+            "projection of the effects",
+            "imputation",
+            panel.outcome,
+            len(panel.y),
+            panel.provenance,
+            (*panel.ledger, *fit.lost),
+        ),
+        origin=made,
+        combination=np.eye(len(names)),
     )
 
 
@@ -170,7 +260,7 @@ def imputation_pretrends(panel: Panel, *, leads: int, covariates: Sequence[str] 
     require_contrast(panel, never=False)
     rows = panel.treated == 0
     free = panel.where(rows)
-    event = free.clock[free.time] - free.cohort[free.unit]
+    event = free.event
     events = list(range(-leads, 0))
     unseen = [e for e in events if not (event == e).any()]
     if unseen:

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Flags, Groups, Labels, Vector, encode
-from evalkit.core.errors import IdentificationError, OptionError, some
+from evalkit.core.adoption import Starts, plain
+from evalkit.core.arrays import Flags, Groups, Vector
+from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
+from evalkit.did.group_time import alone, period_counts
+from evalkit.did.nonlinear import partial_effects
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import plain
+from evalkit.engines import quasi
 from evalkit.engines.placed import placed
+
+Family: TypeAlias = Literal["linear", "poisson", "logit"]
 
 
 def sun_abraham(
@@ -56,7 +62,8 @@ def sun_abraham(
     Returns
     -------
     Estimate
-        Index levels ``cohort`` and ``time``; ``mass`` is the cohort's share of units.
+        Index levels ``cohort`` and ``time``; ``mass`` is the cohort's share of units; ``counts``
+        are the units of the cell and the never-treated of its period.
 
     Raises
     ------
@@ -74,21 +81,27 @@ def sun_abraham(
     array([1., 2.])
     """
     require_contrast(panel)
-    event = panel.clock[panel.time] - panel.cohort[panel.unit]
-    start = panel.cohort[panel.unit]
-    missing = [plain(g) for g in _cohorts(panel) if not ((start == g) & (event == reference)).any()]
+    event, starts = panel.event, Starts.of(panel)
+    at_reference = np.unique(starts.code[panel.unit[event == reference]])
+    adopting = np.flatnonzero(np.isfinite(starts.start))
+    missing = [starts.label(g) for g in np.setdiff1d(adopting, at_reference)]
     if missing:
         raise IdentificationError(
             f"cohort {some(missing)} is never seen at event time {reference}; choose another "
             "reference, or leave the cohort out"
         )
-    keep = np.isfinite(event) & (event != reference)
-    out = _saturated(panel, keep, "Sun-Abraham interaction-weighted regression", absorb, covariates)
+    keep, never = np.isfinite(event) & (event != reference), np.isinf(event)
+    name = "Sun-Abraham interaction-weighted regression"
+    out = _saturated(panel, keep, never, name, absorb, covariates)
     return replace(out, sides=adopters(panel, out.index, never=True))
 
 
 def extended_two_way(
-    panel: Panel, *, baseline: Sequence[str] = (), absorb: Absorb = TWO_WAY
+    panel: Panel,
+    *,
+    family: Family = "linear",
+    baseline: Sequence[str] = (),
+    absorb: Absorb = TWO_WAY,
 ) -> Estimate:
     r"""Extended two-way fixed effects: one coefficient per treated cohort and period.
 
@@ -97,27 +110,42 @@ def extended_two_way(
     covariates), no anticipation.
     **Estimator.** :math:`Y_{it}=\alpha_i+\lambda_t+\sum_g\sum_{t\ge g}\tau_{gt}D_{gt}
     +\sum_t x_i'\beta_t+\sum_{gt}D_{gt}(x_i-\bar x_g)'\rho_{gt}+\varepsilon_{it}`.
-    Without covariates it equals :func:`imputation` on balanced panels.
+    Without covariates it equals :func:`imputation` on balanced panels. For counts and shares,
+    :math:`E[Y_{it}(\infty)]=G(z_{it}'\beta)` with :math:`z'\beta=\beta_g+\lambda_t
+    +x_i'(\beta^x_g+\lambda^x_t)`, G the exponential or the logistic, cohorts in place of units; and
+    :math:`\hat\tau_{gt}` the mean of :math:`\hat\tau_{it}=Y_{it}-G(z_{it}'\hat\beta)` in the cell.
+    Parallel trends then hold in :math:`z'\beta`, that is in growth rates or log odds.
     **Contribution.** That of :func:`regression`, plus :math:`\hat\rho_{gt}` times that of
-    :math:`\bar x_g`.
-    **Reference.** Wooldridge (2025), Empirical Economics; section 6.
-    **Checked against.** R etwfe (printed digits), see ``tests/test_goldens_did.py``.
+    :math:`\bar x_g`. For counts and shares
+    :math:`w_{it}(\hat\tau_{it}-\hat\tau_{gt})/W_{gt}` in the cell, less
+    :math:`a_{gt}'H^{-1}\sum_tw_{it}z_{it}(Y_{it}-G_{it})` over untreated rows, with
+    :math:`a_{gt}` the mean of :math:`G'z` in the cell and :math:`H=\sum wG'zz'`.
+    **Reference.** Wooldridge (2025), Empirical Economics; section 6. For counts and shares
+    Wooldridge (2023), Econometrics Journal 26(3).
+    **Checked against.** R etwfe (printed digits), see ``tests/test_goldens_did.py``; for counts and
+    shares diff-diff 3.13 and moderndid 0.4.1 (1e-7) and the saturated statsmodels GLM (1e-8), see
+    ``tests/test_nonlinear.py``.
     **Fails when.** A period has no untreated unit, or a cohort no untreated period: they are left
-    out and named.
+    out and named. A cohort or period whose untreated outcomes are all at a bound has no mean in a
+    Poisson or logit model: its cells are NaN, with the reason in the notes.
 
     Parameters
     ----------
     panel : Panel
         With adoption dates.
+    family : {"linear", "poisson", "logit"}
+        Model of the untreated mean: Poisson for counts and other outcomes of zero or more, logit
+        for outcomes from zero to one, such as pass rates. Neither needs the distribution.
     baseline : sequence of str
         Covariates constant within units.
     absorb
-        As in :func:`two_way`.
+        As in :func:`two_way`, for the linear model.
 
     Returns
     -------
     Estimate
-        Index levels ``cohort`` and ``time``; ``mass`` is the cohort's share of units.
+        Index levels ``cohort`` and ``time``; ``mass`` is the cohort's share of units; ``counts``
+        are the units of the cell and the untreated of its period.
 
     Raises
     ------
@@ -134,28 +162,62 @@ def extended_two_way(
     >>> ek.did.extended_two_way(panel).theta.round(12)
     array([1.5])
     """
+    check_option("family", family, get_args(Family))
+    if family != "linear" and tuple(absorb) != TWO_WAY:
+        raise OptionError(
+            f"family={family!r} has cohort and period effects; absorb= belongs to family='linear'"
+        )
     require_contrast(panel, never=False)
     rows, notes = _identified(panel)
     inner = panel if rows.all() else panel.where(rows)
-    treated = inner.treated > 0
-    out = _saturated(inner, treated, "extended two-way fixed effects", absorb, (), baseline)
+    if family == "linear":
+        treated, name = inner.treated > 0, "extended two-way fixed effects"
+        out = _saturated(inner, treated, ~treated, name, absorb, (), baseline)
+    else:
+        out = _nonlinear(inner, family, baseline)
     meta = replace(out.meta, notes=(*out.meta.notes, *notes))
     out = replace(out, meta=meta, sides=adopters(inner, out.index))
     return placed(out, rows)
 
 
+def _nonlinear(panel: Panel, family: quasi.Family, baseline: Sequence[str]) -> Estimate:
+    starts = Starts.of(panel)
+    for name in baseline:
+        _CohortMean(panel, starts, name)
+    made = partial_effects(panel, starts, family=family, baseline=baseline)
+    keys = tuple((starts.label(g), plain(starts.clock[t])) for g, t in made.pairs)
+    index = Index(("cohort", "time"), keys)
+    name = {"poisson": "Poisson", "logit": "logit"}[family]
+    counts = period_counts(panel, starts, made.pairs, panel.treated == 0)
+    meta = Meta(
+        "ATT(g, t)",
+        f"extended two-way effects ({name} quasi-likelihood)",
+        panel.outcome,
+        len(panel.y),
+        panel.provenance,
+        (*panel.ledger, *made.lost, *alone(index, counts)),
+    )
+    shares = _shares(panel, starts.code[:, None] == made.pairs[:, 0], index)
+    scores = Scores.dense(made.psi)
+    return Estimate(
+        made.theta, scores, panel.units, panel.cluster, index, meta, mass=shares, counts=counts
+    )
+
+
 def _identified(panel: Panel) -> tuple[Flags, list[str]]:
     """Rows of cohorts and periods that have an untreated observation, and what is left out."""
     notes = []
-    treated, start = panel.treated > 0, panel.cohort[panel.unit]
-    always = np.setdiff1d(start[treated], start[~treated])
+    starts, treated = Starts.of(panel), panel.treated > 0
+    code = starts.code[panel.unit]
+    always = np.setdiff1d(code[treated], code[~treated])
     if len(always):
-        notes.append(f"cohort {some(map(plain, always))} left out: no period before its treatment")
+        labels = some(map(starts.label, always))
+        notes.append(f"cohort {labels} left out: no period before its treatment")
     free = np.bincount(panel.time, ~treated, minlength=panel.n_periods) > 0
     if not free.all():
         lost = [plain(t) for t in panel.clock[~free]]
         notes.append(f"no untreated unit in {some(lost, 20)}: periods left out")
-    rows = ~np.isin(start, always) & free[panel.time]
+    rows = ~np.isin(code, always) & free[panel.time]
     if not (treated & rows).any():
         raise IdentificationError(f"no treated observation has a comparison: {some(notes)}")
     return rows, notes
@@ -163,20 +225,22 @@ def _identified(panel: Panel) -> tuple[Flags, list[str]]:
 
 def _saturated(
     panel: Panel,
-    keep: Labels,
+    keep: Flags,
+    controls: Flags,
     method: str,
     absorb: Absorb,
     covariates: Sequence[str],
     baseline: Sequence[str] = (),
 ) -> Estimate:
-    start = panel.cohort[panel.unit]
-    pairs = np.unique(np.stack([start[keep], panel.clock[panel.time[keep]]], axis=1), axis=0)
+    starts = Starts.of(panel)
+    code = starts.code[panel.unit]
+    pairs = np.unique(np.stack([code[keep], panel.time[keep]], axis=1), axis=0)
     dummies = np.stack(
-        [(keep & (start == g) & (panel.clock[panel.time] == t)).astype(float) for g, t in pairs],
-        axis=1,
+        [(keep & (code == g) & (panel.time == t)).astype(float) for g, t in pairs], axis=1
     )
-    index = Index(("cohort", "time"), tuple((plain(g), plain(t)) for g, t in pairs))
-    means = [_CohortMean(panel, panel.column(name)) for name in baseline]
+    keys = tuple((starts.label(g), plain(starts.clock[t])) for g, t in pairs)
+    index = Index(("cohort", "time"), keys)
+    means = [_CohortMean(panel, starts, name) for name in baseline]
     moderators = [dummies * mean.centred[panel.unit, None] for mean in means]
     names = [*index.keys, *((name, *key) for name in baseline for key in index.keys)]
     fit = fit_design(
@@ -190,47 +254,48 @@ def _saturated(
         by_time=baseline,
     )
     k = len(pairs)
-    out = replace(fit.take(list(range(k))), index=index, mass=_shares(panel, index))
+    shares = _shares(panel, starts.code[:, None] == pairs[:, 0], index)
+    counts = period_counts(panel, starts, pairs, controls)
+    meta = replace(fit.meta, notes=(*fit.meta.notes, *alone(index, counts)))
+    out = replace(fit.take(list(range(k))), index=index, mass=shares, counts=counts, meta=meta)
     if not means:
         return out
     # The effect is taken at the cohort's mean covariate, which is itself estimated.
     psi = out.psi.copy()
     for at, mean in enumerate(means, start=1):
         slope = fit.theta[at * k : (at + 1) * k]
-        for column, g in enumerate(index.level("cohort")):
-            psi[:, column] += slope[column] * mean.contributions(float(g))
+        for column, g in enumerate(pairs[:, 0]):
+            psi[:, column] += slope[column] * mean.contributions(g)
     return replace(out, scores=Scores.dense(psi), origin=None, combination=None)
 
 
 class _CohortMean:
     """Mean of a unit covariate by cohort: each unit's deviation and contribution."""
 
-    def __init__(self, panel: Panel, value: Vector) -> None:
-        first = np.unique(panel.unit, return_index=True)[1]
-        if (value != value[first][panel.unit]).any():
-            raise OptionError("a baseline covariate changes within units; it must be constant")
-        codes, labels = encode(panel.cohort)
-        groups = Groups(codes, len(labels))
+    def __init__(self, panel: Panel, starts: Starts, name: str) -> None:
+        value, first = panel.column(name), np.unique(panel.unit, return_index=True)[1]
+        changes = np.flatnonzero(value != value[first][panel.unit])
+        if len(changes):
+            raise OptionError(
+                f"baseline covariate {name!r} changes within units (unit "
+                f"{panel.units[panel.unit[changes[0]]]!s}); it must be constant. Take its value "
+                "before the reform."
+            )
+        self.code = starts.code
+        groups = Groups(self.code, len(starts.start))
         weight = panel.weight[first]
         mass = groups.sum(weight)
-        self.cohort = panel.cohort
-        self.centred = value[first] - (groups.sum(weight * value[first]) / mass)[codes]
-        self.share = weight / mass[codes]
+        self.centred = value[first] - (groups.sum(weight * value[first]) / mass)[self.code]
+        self.share = weight / mass[self.code]
 
-    def contributions(self, cohort: float) -> Vector:
+    def contributions(self, cohort: int) -> Vector:
         """Contributions ``(N,)`` to the mean of one cohort."""
-        out: Vector = self.share * self.centred * (self.cohort == cohort)
+        out: Vector = self.share * self.centred * (self.code == cohort)
         return out
 
 
-def _shares(panel: Panel, index: Index) -> Estimate:
-    """Share of units in the cohort of each coordinate, with its contributions."""
-    weight = panel.weight[np.unique(panel.unit, return_index=True)[1]]
-    share = weight / weight.sum()
-    psi = np.stack([share * (panel.cohort == g) for g in index.level("cohort")], axis=1)
+def _shares(panel: Panel, member: Flags, index: Index) -> Estimate:
+    """Share of units in the cohort of each coordinate ``(N, k)``, with its contributions."""
+    psi = (panel.unit_weight / panel.unit_weight.sum())[:, None] * member
     meta = Meta("share of the cohort", "counts", panel.outcome, len(panel.y), panel.provenance)
     return Estimate(psi.sum(axis=0), Scores.dense(psi), panel.units, panel.cluster, index, meta)
-
-
-def _cohorts(panel: Panel) -> Vector:
-    return np.unique(panel.cohort[np.isfinite(panel.cohort)])

@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Matrix
+from evalkit.core.adoption import Starts, plain
+from evalkit.core.arrays import Codes, Matrix, Vector
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -25,7 +26,6 @@ from evalkit.did.comparison import (
 )
 from evalkit.did.regression import regression
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import plain
 from evalkit.engines.synthetic import Block, Recipe, Ridge, Solver, fit
 
 By: TypeAlias = Literal["cohort", "period"]
@@ -92,7 +92,8 @@ def synthetic_did(
     -------
     Estimate
         Index level ``cohort`` (and ``time``). Its ``mass`` is the number (or weight) of treated
-        observations, so that :func:`evalkit.aggregate` averages as the paper does.
+        observations, so that :func:`evalkit.aggregate` averages as the paper does; its ``counts``
+        are the treated units and the controls with a weight.
         :meth:`evalkit.did.SyntheticWeights.behind` shows the weights.
 
     Raises
@@ -202,23 +203,24 @@ def _estimate(
     check_option("solver", recipe.solver, get_args(Solver))
     if recipe.zeta is not None and not recipe.zeta > 0:
         raise OptionError(f"penalty={recipe.zeta} must be positive, in outcome units")
-    cohorts = require_contrast(panel)
-    require_balance(panel)
-    shape = (panel.n_units, panel.n_periods)
-    y = panel.y.reshape(shape)
-    x = np.array([panel.column(name).reshape(shape) for name in covariates])
+    require_contrast(panel)
+    starts = Starts.of(panel)
+    require_balance(panel, starts)
+    rows = panel.unit * panel.n_periods + panel.time
+    y = _wide(panel, rows, panel.y)
+    x = np.array([_wide(panel, rows, panel.column(name)) for name in covariates])
     slope = regression(panel.where(panel.treated == 0), on=covariates) if covariates else None
     if slope is not None:
         y = y - np.tensordot(slope.theta, x, 1)
-    made, notes = _compare(panel, y, cohorts, recipe, pinned, by == "period")
+    made, notes = _compare(panel, y, starts, recipe, pinned, by == "period")
     psi = np.hstack([c.contributions(y) for c in made])
     if slope is not None:
         move = np.array([np.concatenate([c.effect(z) for c in made]) for z in x])
         psi[np.searchsorted(panel.units, slope.units)] -= slope.psi @ move
     keys = [
-        (plain(c.cohort), plain(t)) if by == "period" else (plain(c.cohort),)
+        (c.cohort, plain(t)) if by == "period" else (c.cohort,)
         for c in made
-        for t in (panel.clock if by == "period" else panel.clock[:1])
+        for t in (panel.clock[~np.isnan(c.observed)] if by == "period" else panel.clock[:1])
     ]
     index = Index(("cohort", "time") if by == "period" else ("cohort",), tuple(keys))
     meta = Meta(
@@ -238,9 +240,16 @@ def _estimate(
         panel.cluster,
         index,
         meta,
-        origin=SyntheticWeights(tuple(made), panel.units, panel.times, meta),
+        origin=SyntheticWeights(tuple(made), panel.units, panel.times, rows, meta),
         combination=np.eye(len(index)) if linear and pinned is None else None,
         mass=mass,
+        counts=np.array(
+            [
+                (len(c.treated), np.count_nonzero(c.fitted.unit))
+                for c in made
+                for _ in range(c.contrast.shape[1])
+            ]
+        ),
         sides=sides(panel, made),
     )
 
@@ -248,32 +257,34 @@ def _estimate(
 def _compare(
     panel: Panel,
     y: Matrix,
-    cohorts: list[float],
+    starts: Starts,
     recipe: Recipe,
     pinned: SyntheticWeights | None,
     by_period: bool,
 ) -> tuple[list[Comparison], list[str]]:
     """Every cohort that can be compared, and in words what cannot."""
-    weight = panel.weight.reshape(y.shape)[:, 0]
-    controls = np.flatnonzero(np.isinf(panel.cohort))
+    weight, controls = panel.unit_weight, np.flatnonzero(np.isinf(panel.cohort))
     made, notes = [], []
-    for g in cohorts:
-        treated = np.flatnonzero(panel.cohort == g)
-        before = int((panel.clock < g).sum())
+    for g in np.flatnonzero(np.isfinite(starts.start)):
+        treated, label, known = np.flatnonzero(starts.code == g), starts.label(g), starts.known(g)
+        before = int((panel.clock < starts.earliest[g]).sum())
         if not before:
-            notes.append(f"cohort {plain(g)} left out: no period before its treatment")
+            notes.append(f"cohort {label} left out: no period before its treatment")
             continue
         share = weight[treated] / weight[treated].sum()
-        block = Block(y[controls], weight[controls], share @ y[treated], before, len(treated))
+        past = y[controls][:, known], weight[controls], share @ y[treated][:, known]
         try:
-            fitted = fit(block, recipe) if pinned is None else pinned.of(panel, g, before)
+            if pinned is None:
+                fitted = fit(Block(*past, before, len(treated)), recipe)
+            else:
+                fitted = pinned.of(panel, label, before)
         except IdentificationError as wrong:
-            notes.append(f"cohort {plain(g)} left out: {wrong}")
+            notes.append(f"cohort {label} left out: {wrong}")
             continue
-        made.append(Comparison.of(g, treated, controls, share, fitted, y, by_period))
+        made.append(Comparison.of(label, treated, controls, share, fitted, y, known, by_period))
     if not made:
         raise IdentificationError(f"no cohort can be compared: {some(notes)}")
-    blind = [plain(c.cohort) for c in made if c.blind]
+    blind = [c.cohort for c in made if c.blind]
     if blind:
         notes.append(
             f"cohort {some(blind)}: one side rests on one unit, whose own noise contributions "
@@ -281,3 +292,10 @@ def _compare(
             "evalkit.placebo"
         )
     return made, notes
+
+
+def _wide(panel: Panel, rows: Codes, values: Vector) -> Matrix:
+    """Values by unit and period ``(N, T)``; zero inside windows, which no contrast touches."""
+    out = np.zeros(panel.n_units * panel.n_periods)
+    out[rows] = values
+    return out.reshape(panel.n_units, panel.n_periods)

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Codes, Labels
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
@@ -19,11 +20,11 @@ from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
-from evalkit.did.group_time import Base, Cell, Control, plan
+from evalkit.did.group_time import Base, Cell, Control, plan, refuse_changing_weights
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, PathWeights, plain
+from evalkit.engines.cohorts import PathWeights
 from evalkit.engines.doubly_robust import Method
-from evalkit.engines.triple import Crossed, Task, combine, from_paths, with_covariates
+from evalkit.engines.triple import Crossed, Task, combine, counted, from_paths, from_units
 
 SIDES = ("difference", "eligible", "ineligible")
 
@@ -66,7 +67,8 @@ def triple_difference(
     Parameters
     ----------
     panel : Panel
-        Balanced; ``cohort`` is the date of the unit's group, for eligible and ineligible alike.
+        ``cohort`` is the date of the unit's group, for eligible and ineligible alike. With gaps,
+        each comparison uses the units seen in both of its periods. Weights constant within units.
     eligible : str
         Category, constant within units.
     value : label
@@ -80,8 +82,9 @@ def triple_difference(
     -------
     Estimate
         Index levels ``side`` ("difference", "eligible", "ineligible"), ``cohort`` and ``time``;
-        its ``mass`` is the weight of the cohort's eligible units. A cell that cannot be estimated
-        is NaN, with its reason in the notes.
+        its ``mass`` is the weight of the cohort's eligible units; its ``counts`` are the units of
+        the side and its controls (for the difference, the three other kinds of units). A cell
+        that cannot be estimated is NaN, with its reason in the notes.
 
     Raises
     ------
@@ -107,33 +110,31 @@ def triple_difference(
     if anticipation < 0:
         raise OptionError(f"anticipation={anticipation} must not be negative")
     require_contrast(panel, never=control == "never")
-    cohorts = Cohorts.of(panel)
-    if cohorts is None:
-        raise IdentificationError(
-            "the panel is unbalanced, or its weights change within units; keep the units observed "
-            "in every period (panel.where) and give each one weight"
-        )
-    q = _eligibility(panel, eligible, value)
-    crossed = Crossed.of(cohorts, q)
-    planned, lost = plan(cohorts, control, anticipation, base)
-    tasks, thin = _tasks(cohorts, crossed, planned)
+    refuse_changing_weights(panel)
+    starts, q = Starts.of(panel), _eligibility(panel, eligible, value)
+    crossed = Crossed.of(starts, q, panel.wide(), panel.unit_weight)
+    planned, lost = plan(starts, control, anticipation, base)
+    tasks, thin = _tasks(starts, crossed, planned)
     failed: dict[int, str] = {}
-    if covariates:
-        shape = (panel.n_units, panel.n_periods)
-        x = np.stack([panel.column(name).reshape(shape) for name in covariates], axis=2)
-        parts, psi, failed = with_covariates(crossed, tasks, x, list(covariates), method)
+    by_unit = bool(covariates) or not panel.balanced
+    if by_unit:
+        x = np.full((panel.n_units, panel.n_periods, len(covariates)), np.nan)
+        for j, name in enumerate(covariates):
+            x[panel.unit, panel.time, j] = panel.column(name)
+        how = method if covariates else "reg"
+        parts, psi, failed = from_units(crossed, tasks, x, list(covariates), how)
         scores = Scores.dense(psi)
     else:
         parts, scores = from_paths(crossed, tasks)
     combination, kept, singular = combine(tasks, scores, failed)
-    notes = [*lost, *thin, *_reasons(cohorts, planned, tasks, failed, singular)]
+    notes = [*lost, *thin, *_reasons(starts, planned, tasks, failed, singular)]
     if not combination.any():
         raise IdentificationError(f"no cohort has a comparison left: {some(notes)}")
     cells = [planned[k] for k in kept]
     index = Index(
         ("side", "cohort", "time"),
         tuple(
-            (side, plain(cohorts.start[cell.g]), plain(cohorts.clock[cell.t]))
+            (side, starts.label(cell.g), plain(starts.clock[cell.t]))
             for side in SIDES
             for cell in cells
         ),
@@ -146,8 +147,8 @@ def triple_difference(
         panel.provenance,
         (*panel.ledger, *notes),
     )
-    scores = Scores.dense(psi @ combination) if covariates else scores.dot(combination)
-    linear = not covariates and len(tasks) == len(kept)  # else the weights depend on the outcome
+    scores = Scores.dense(psi @ combination) if by_unit else scores.dot(combination)
+    linear = not by_unit and len(tasks) == len(kept)  # else the weights depend on the outcome
     made = combination.any(axis=0)
     return Estimate(
         np.where(made, parts @ combination, np.nan),
@@ -156,7 +157,8 @@ def triple_difference(
         panel.cluster,
         index,
         meta,
-        mass=_mass(panel, crossed, index, cells),
+        mass=_mass(panel, crossed, index, cells, factored=not by_unit),
+        counts=counted(crossed, tasks, kept, failed),
         origin=PathWeights(crossed.paths, scores.lin[:, :-1]) if linear else None,
         combination=np.eye(len(index)) if linear else None,
         sides=adopters(panel, index, never=control == "never", eligible=q > 0),
@@ -190,14 +192,14 @@ def _eligibility(panel: Panel, eligible: str, value: Any) -> Codes:
     return q.astype(np.intp)
 
 
-def _tasks(cohorts: Cohorts, crossed: Crossed, planned: list[Cell]) -> tuple[list[Task], list[str]]:
+def _tasks(starts: Starts, crossed: Crossed, planned: list[Cell]) -> tuple[list[Task], list[str]]:
     """One task per planned cell and control cohort that has eligible and ineligible units."""
     tasks, lost = [], []
     for k, cell in enumerate(planned):
         if not crossed.size[cell.g].all():
             absent = "eligible" if crossed.size[cell.g, 0] else "ineligible"
             lost.append(
-                f"{_name(cohorts, cell.g)} left out: it has no {absent} unit (the ineligible "
+                f"{_name(starts, cell.g)} left out: it has no {absent} unit (the ineligible "
                 "carry the adoption date of their group)"
             )
             continue
@@ -209,13 +211,13 @@ def _tasks(cohorts: Cohorts, crossed: Crossed, planned: list[Cell]) -> tuple[lis
             else:
                 few = "one" if units else "no"
                 lost.append(
-                    f"{_name(cohorts, c)} left out as control: {few} eligible or ineligible unit"
+                    f"{_name(starts, c)} left out as control: {few} eligible or ineligible unit"
                 )
     return tasks, list(dict.fromkeys(lost))
 
 
 def _reasons(
-    cohorts: Cohorts,
+    starts: Starts,
     planned: list[Cell],
     tasks: list[Task],
     failed: dict[int, str],
@@ -225,31 +227,37 @@ def _reasons(
     periods: dict[tuple[int, str], list[float]] = {}
     for k, why in failed.items():
         task = tasks[k]
-        what = f"not compared with {_name(cohorts, task.c)}: {why}"
-        periods.setdefault((task.g, what), []).append(plain(cohorts.clock[task.t]))
+        what = f"not compared with {_name(starts, task.c)}: {why}"
+        periods.setdefault((task.g, what), []).append(plain(starts.clock[task.t]))
     for k in singular:
         what = "left out: the covariance of its control cohorts is singular; use control='never'"
-        periods.setdefault((planned[k].g, what), []).append(plain(cohorts.clock[planned[k].t]))
+        periods.setdefault((planned[k].g, what), []).append(plain(starts.clock[planned[k].t]))
     return [
-        f"{_name(cohorts, g)} in {some(sorted(when), 20)} {what}"
+        f"{_name(starts, g)} in {some(sorted(when), 20)} {what}"
         for (g, what), when in periods.items()
     ]
 
 
-def _name(cohorts: Cohorts, g: int) -> str:
-    start = cohorts.start[g]
-    return "the never-treated" if np.isinf(start) else f"cohort {plain(start)}"
+def _name(starts: Starts, g: int) -> str:
+    return "the never-treated" if np.isinf(starts.start[g]) else f"cohort {starts.label(g)}"
 
 
-def _mass(panel: Panel, crossed: Crossed, index: Index, cells: list[Cell]) -> Estimate:
+def _mass(
+    panel: Panel, crossed: Crossed, index: Index, cells: list[Cell], *, factored: bool
+) -> Estimate:
     """Share of the eligible of each coordinate's cohort, with what makes it random."""
     paths = crossed.paths
     at = np.tile([crossed.at[cell.g, 1] for cell in cells], len(SIDES))
-    lin = np.zeros((paths.size, len(paths.clock) + 1, len(at)))
-    lin[at, -1, np.arange(len(at))] = 1 / paths.mass.sum()
+    if factored:
+        lin = np.zeros((paths.size, len(paths.clock) + 1, len(at)))
+        lin[at, -1, np.arange(len(at))] = 1 / paths.mass.sum()
+        scores = Scores(paths.rows, lin)
+    else:
+        share = paths.weight / paths.mass.sum()
+        scores = Scores.dense(share[:, None] * (paths.code[:, None] == at))
     return Estimate(
         paths.mass[at] / paths.mass.sum(),
-        Scores(paths.rows, lin),
+        scores,
         panel.units,
         panel.cluster,
         index,

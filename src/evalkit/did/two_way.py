@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from evalkit.core.adoption import Starts
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -61,13 +62,18 @@ def two_by_two(panel: Panel) -> Estimate:
     >>> ek.did.two_by_two(panel).theta
     array([1.])
     """
-    cohorts = require_contrast(panel)
-    if len(cohorts) > 1:
+    require_contrast(panel)
+    starts = Starts.of(panel)
+    if len(starts.start) > 2:
+        labels = map(starts.label, range(len(starts.start) - 1))
         raise IdentificationError(
-            f"units adopt in {some(cohorts)}: a two-by-two has one adoption date. Keep one cohort "
+            f"units adopt in {some(labels)}: a two-by-two has one adoption date. Keep one cohort "
             "with the never-treated, or use an estimator for staggered adoption."
         )
-    change = Change.of(panel, panel.clock[panel.time] >= cohorts[0])
+    # Periods inside a window are left out on both sides, or their trends would not cancel.
+    change = Change.of(
+        panel, panel.clock[panel.time] >= starts.start[0], starts.known(0)[panel.time]
+    )
     delta, both = change.delta, change.both
     psi = np.zeros((panel.n_units, 1))
     means = []
@@ -91,7 +97,7 @@ def two_by_two(panel: Panel) -> Estimate:
             "ATT",
             "two-by-two",
             panel.outcome,
-            int(both[panel.unit].sum()),
+            int(np.count_nonzero(change.row)),
             panel.provenance,
             (*panel.ledger, *change.notes),
         ),
@@ -214,7 +220,7 @@ def event_study(
     array([1., 2.])
     """
     require_contrast(panel)
-    event = panel.clock[panel.time] - panel.cohort[panel.unit]
+    event = panel.event
     observed = np.unique(event[np.isfinite(event)])
     if reference not in observed:
         raise IdentificationError(
@@ -247,6 +253,15 @@ def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
         raise IdentificationError(
             f"no unit is never treated (all {panel.n_units} adopt); this estimator compares with "
             "the never-treated. Use one that compares with the not-yet-treated."
+        )
+    early = panel.cohort if panel.earliest is None else panel.earliest
+    dated = np.isfinite(panel.cohort)
+    if (early[dated] <= panel.clock[0]).all():
+        what = "adopt" if panel.earliest is None else "adopt, or may adopt,"
+        raise IdentificationError(
+            f"all {int(dated.sum())} treated units {what} in the first period "
+            f"{panel.times[0]!s}: nothing is observed before their treatment. Add earlier periods, "
+            "or other units."
         )
     treated = panel.treated
     for value, group in ((1.0, "treated"), (0.0, "untreated")):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.core.arrays import Labels, Matrix, Vector
+from evalkit.core.arrays import Flags, Labels, Matrix, Vector
 from evalkit.core.errors import OptionError
 from evalkit.core.panel import Panel
 
@@ -33,20 +33,22 @@ class Change:
     row: Vector
 
     @classmethod
-    def of(cls, panel: Panel, after: Labels) -> Change:
-        """Changes between the rows ``after`` ``(n,)`` and the other rows of each unit."""
-        weight = panel.weight[np.unique(panel.unit, return_index=True)[1]]
+    def of(cls, panel: Panel, after: Flags, used: Flags | None = None) -> Change:
+        """Changes between the rows ``after`` ``(n,)`` and the other ``used`` rows of each unit."""
+        weight = panel.unit_weight
         if (panel.weight != weight[panel.unit]).any():
             at = int(np.flatnonzero(panel.weight != weight[panel.unit])[0])
             raise OptionError(
                 f"weights change within units (unit {panel.units[panel.unit[at]]!s}); "
                 "a change before to after needs one weight per unit"
             )
-        n_after = np.bincount(panel.unit, after, minlength=panel.n_units)
-        n_before = np.bincount(panel.unit, ~after, minlength=panel.n_units)
+        used = np.ones_like(after) if used is None else used
+        n_after = np.bincount(panel.unit, after & used, minlength=panel.n_units)
+        n_before = np.bincount(panel.unit, ~after & used, minlength=panel.n_units)
         both = (n_after > 0) & (n_before > 0)
         share = np.where(after, n_after[panel.unit], -n_before[panel.unit])
-        row = np.where(both[panel.unit], 1 / share, 0.0)
+        counted = both[panel.unit] & used
+        row = np.divide(1.0, share, out=np.zeros(len(share)), where=counted)
         delta = np.bincount(panel.unit, row * panel.y, minlength=panel.n_units)
         return cls(delta.astype(float, copy=False), both, weight, row)
 

@@ -12,7 +12,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode
+from evalkit.core.adoption import Starts
+from evalkit.core.adoption import plain as plain
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Rows
 
@@ -33,6 +35,8 @@ class Cohorts:
         Unit weights.
     outcome : Matrix (N, T)
     clock : Vector (T,)
+    earliest : Vector (G,)
+        First possible date: before ``start`` where only a window is known.
     """
 
     start: Vector
@@ -40,6 +44,7 @@ class Cohorts:
     weight: Vector
     outcome: Matrix
     clock: Vector
+    earliest: Vector
 
     @classmethod
     def of(cls, panel: Panel) -> Cohorts | None:
@@ -58,9 +63,9 @@ class Cohorts:
         weight = panel.weight.reshape(panel.n_units, panel.n_periods)
         if (weight != weight[:, :1]).any():
             return None
-        code, start = encode(panel.cohort)
-        shape = (panel.n_units, panel.n_periods)
-        return cls(start, code, weight[:, 0], panel.y.reshape(shape), panel.clock)
+        dates = Starts.of(panel)
+        y = panel.y.reshape(panel.n_units, panel.n_periods)
+        return cls(dates.start, dates.code, weight[:, 0], y, dates.clock, dates.earliest)
 
     @property
     def size(self) -> int:
@@ -99,9 +104,3 @@ class PathWeights:
         """Weights ``(n, k)`` with ``weights.T @ y == theta``."""
         by_unit = self.lin[self.cohorts.code] * self.cohorts.weight[:, None, None]
         return by_unit.reshape(-1, self.lin.shape[2])
-
-
-def plain(value: float) -> int | float:
-    """A period as an int where it is one, for index keys."""
-    number = float(value)
-    return int(number) if number.is_integer() else number

@@ -13,11 +13,12 @@ from scipy.linalg import cho_factor, cho_solve
 from evalkit.core.arrays import Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
 
-Method: TypeAlias = Literal["reg", "ipw", "dr"]
+Method: TypeAlias = Literal["reg", "ipw", "dr", "dr_improved"]
 
 TRIM = 0.995  # controls above this propensity are left out, as in Sant'Anna and Zhao's code
 STEPS = 50
 SETTLED = 1e-11
+LONGEST = 2.0  # largest move of a linear predictor in one balancing step, against overshooting
 
 
 def two_period(
@@ -32,6 +33,9 @@ def two_period(
     * reg: :math:`\sum w^1(\Delta Y-\hat\mu)`
     * ipw: :math:`\sum w^1\Delta Y-\sum w^0\Delta Y`
     * dr: :math:`\sum w^1(\Delta Y-\hat\mu)-\sum w^0(\Delta Y-\hat\mu)`
+    * dr_improved: as dr, with odds :math:`e^{x'\gamma}` that balance the covariates exactly,
+      :math:`\sum w(1-D)e^{x'\gamma}x=\sum wDx`, and :math:`\hat\mu` weighted by them: what is
+      estimated of either then moves the ATT in second order only, even if one model is wrong.
 
     Parameters
     ----------
@@ -42,7 +46,7 @@ def two_period(
     x : Matrix (n, p)
         Covariates with an intercept.
     weight : Vector (n,)
-    method : {"reg", "ipw", "dr"}
+    method : {"reg", "ipw", "dr", "dr_improved"}
     names : list of str
         Names of the columns of ``x``, for messages.
 
@@ -54,7 +58,7 @@ def two_period(
     References
     ----------
     Sant'Anna and Zhao (2020), Journal of Econometrics 219(1), eqs. 2.3, 2.4, 3.1 and the
-    linear representations of section 3.
+    linear representations of section 3; section 3.2 for the improved version.
     """
     d, w = treated, weight
     _refuse_empty(d, "both periods")
@@ -62,6 +66,8 @@ def two_period(
     x = np.column_stack([x[:, 0], x[:, 1:] - (w @ x[:, 1:]) / w.sum()])
     w1 = w * d
     w1 = w1 / w1.sum()
+    if method == "dr_improved":
+        return _improved(change, d, x, w, w1, names)
     out = np.zeros_like(change)
     if method != "ipw":
         beta, spread = _regression(change, w * (1 - d), x, names, "among the controls")
@@ -74,7 +80,7 @@ def two_period(
         control = (w * (1 - d))[:, None] * error
         return eta1, psi - (x @ cho_solve(spread, m1))[:, None] * control
     p, hessian = _propensity(d, x, w, names)
-    w0 = _odds(w * (1 - d), p)
+    w0 = _odds(w * (1 - d), p, d, x, names)
     eta0 = w0 @ error
     centred = w0[:, None] * (error - eta0)
     m2 = x.T @ centred
@@ -84,6 +90,17 @@ def two_period(
         control = (w * (1 - d))[:, None] * error
         psi = psi - (x @ cho_solve(spread, m1 - w0 @ x))[:, None] * control
     return eta1 - eta0, psi
+
+
+def _improved(
+    change: Matrix, d: Vector, x: Matrix, w: Vector, w1: Vector, names: list[str]
+) -> tuple[Vector, Matrix]:
+    p = _balancing(d, x, w, names)
+    w0 = _odds(w * (1 - d), p, d, x, names)
+    beta, _ = _regression(change, w0, x, names, "among the controls")
+    error = change - x @ beta
+    eta1, eta0 = w1 @ error, w0 @ error
+    return eta1 - eta0, w1[:, None] * (error - eta1) - w0[:, None] * (error - eta0)
 
 
 def four_groups(
@@ -108,6 +125,8 @@ def four_groups(
     :math:`w^{1s}` is its part in s, and :math:`w^{0s}=w(1-D)\hat p/(1-\hat p)` in s, each
     normalised to one; :math:`\hat p` is fitted on both periods. The last is the locally efficient
     version: its terms in the treated residual vanish, as that regression has an intercept.
+    For dr_improved the propensity balances the covariates and weights the controls' regression, as
+    in :func:`two_period`.
 
     Parameters
     ----------
@@ -128,10 +147,35 @@ def four_groups(
     """
     for s in (after, 1 - after):
         _refuse_empty(treated[s == 1], "one of the two periods")
+    if method == "dr_improved":
+        p = _balancing(treated, x, weight, names)
+        one, psi_one = _improved_level(y, treated, after, x, weight, p, names)
+        zero, psi_zero = _improved_level(y, treated, 1 - after, x, weight, p, names)
+        return one - zero, psi_one - psi_zero
     odds = None if method == "reg" else _propensity(treated, x, weight, names)
     one, psi_one = _level(y, treated, after, x, weight, odds, method, names)
     zero, psi_zero = _level(y, treated, 1 - after, x, weight, odds, method, names)
     return one - zero, psi_one - psi_zero
+
+
+def _improved_level(
+    y: Vector, d: Vector, s: Vector, x: Matrix, w: Vector, p: Vector, names: list[str]
+) -> tuple[float, Vector]:
+    """As :func:`_level`. Odds balance the covariates over both periods together, so that the noise
+    of the nuisance is of second order only where covariates have one distribution in both: it is
+    kept here.
+    """
+    w1, odds = w * d / (w @ d), _odds(w * (1 - d), p, d, x, names)
+    beta0, spread0 = _regression(y, s * odds, x, names, "among the controls")
+    beta1, spread1 = _regression(y, w * s * d, x, names, "among the treated")
+    rest0, rest1 = s * odds * (y - x @ beta0), w * s * d * (y - x @ beta1)
+    gain = x @ (beta1 - beta0)
+    theta = float(w1 @ gain)
+    m0 = cho_solve(spread0, w1 @ x)
+    tilt = cho_solve(_factor((x * odds[:, None]).T @ x, names, "among the controls"),
+                     x.T @ (rest0 * (x @ m0)))  # fmt: skip
+    psi = w1 * (gain - theta) + rest1 * (x @ cho_solve(spread1, w1 @ x)) - rest0 * (x @ m0)
+    return theta, psi - (w1 - odds) * (x @ tilt)
 
 
 def _level(
@@ -164,7 +208,7 @@ def _level(
     reach = w1 @ x
     if propensity is not None:
         p, hessian = propensity
-        w0 = _odds(w * s * (1 - d), p)
+        w0 = _odds(w * s * (1 - d), p, d, x, names)
         mean = float(w0 @ (y - mu0))
         centred = w0 * (y - mu0 - mean)
         theta -= mean
@@ -181,11 +225,14 @@ def _refuse_empty(d: Vector, where: str) -> None:
             raise IdentificationError(f"no {name} unit is seen in {where}")
 
 
-def _odds(w: Vector, p: Vector) -> Vector:
+def _odds(w: Vector, p: Vector, d: Vector, x: Matrix, names: list[str]) -> Vector:
     """Weights of controls times their odds of treatment, normalised to one."""
     w0: Vector = w * np.where(p < TRIM, p / (1 - p), 0.0)
     if not w0.any():
-        raise IdentificationError(f"no control has a propensity under {TRIM}; there is no overlap")
+        raise IdentificationError(
+            f"no control has a propensity under {TRIM}: treated and controls do not overlap "
+            f"{_apart(x, d, names)}. Use method='reg', or covariates on which they do."
+        )
     w0 /= w0.sum()
     return w0
 
@@ -202,24 +249,53 @@ def _regression(
 def _propensity(
     d: Vector, x: Matrix, w: Vector, names: list[str]
 ) -> tuple[Vector, tuple[Matrix, bool]]:
-    """Logit by Newton's method; separation shows as a step that never settles."""
+    """Logit by Newton's method; separation shows as weights that vanish or steps that go on."""
+    _factor((x * w[:, None]).T @ x, names, "among treated and controls")
     beta = np.zeros(x.shape[1])
     share = (w @ d) / w.sum()
     beta[0] = np.log(share / (1 - share))
     for _ in range(STEPS):
         p = _logistic(x @ beta)
-        factor = _factor((x * (w * p * (1 - p))[:, None]).T @ x, names, "in the propensity model")
+        try:
+            factor = _factor((x * (w * p * (1 - p))[:, None]).T @ x, names, "")
+        except IdentificationError:
+            break
         step = cho_solve(factor, x.T @ (w * (d - p)))
         beta = beta + step
         if np.abs(step).max() < SETTLED * (1 + np.abs(beta).max()):
             p = _logistic(x @ beta)
             hessian = (x * (w * p * (1 - p))[:, None]).T @ x
             return p, _factor(hessian, names, "in the propensity model")
-    apart = some(names[at] for at in range(1, len(names)) if _separates(x[:, at], d))
     raise IdentificationError(
-        "the propensity model does not settle: treated and controls are separated"
-        + (f" by {apart}" if apart else "")
-        + ". Use method='reg', or covariates on which the groups overlap."
+        "the propensity model does not settle: treated and controls are separated "
+        f"{_apart(x, d, names)}. Use method='reg', or covariates on which the groups overlap."
+    )
+
+
+def _balancing(d: Vector, x: Matrix, w: Vector, names: list[str]) -> Vector:
+    r"""Propensity :math:`p` with :math:`p/(1-p)=e^{x'\gamma}` that balances the covariates.
+
+    Newton on the convex loss :math:`\sum w\{(1-D)e^{x'\gamma}-Dx'\gamma\}`, with a bounded step.
+    """
+    gamma = np.zeros(x.shape[1])
+    gamma[0] = np.log((w @ d) / (w @ (1 - d)))
+    index = x @ gamma
+    _factor((x * (w * (1 - d))[:, None]).T @ x, names, "among the controls")
+    for _ in range(STEPS):
+        odds = w * (1 - d) * np.exp(index)
+        try:
+            factor = _factor((x * odds[:, None]).T @ x, names, "")
+        except IdentificationError:
+            break
+        move = x @ cho_solve(factor, x.T @ (w * d - odds))
+        step = np.abs(move).max()
+        index = index + move * min(1.0, LONGEST / max(step, LONGEST))
+        if step < SETTLED * (1 + np.abs(index).max()):
+            return _logistic(index)
+    raise IdentificationError(
+        "no weights of the controls have the covariate means of the treated, which lie outside "
+        f"what controls have {_apart(x, d, names)}. Use method='reg', or covariates on which the "
+        "groups overlap."
     )
 
 
@@ -229,9 +305,13 @@ def _logistic(index: Vector) -> Vector:
     return out
 
 
-def _separates(x: Vector, d: Vector) -> bool:
-    one, zero = x[d == 1], x[d == 0]
-    return bool(one.min() >= zero.max() or one.max() <= zero.min())
+def _apart(x: Matrix, d: Vector, names: list[str]) -> str:
+    """Which covariates keep the groups apart, in words: each alone, or all of them together."""
+    one, zero = x[d == 1, 1:], x[d == 0, 1:]
+    alone = (one.min(axis=0) >= zero.max(axis=0)) | (one.max(axis=0) <= zero.min(axis=0))
+    if alone.any():
+        return f"by {some(np.array(names[1:])[alone])}"
+    return f"by {some(names[1:])} together" if len(names) > 1 else ""
 
 
 def _factor(normal: Matrix, names: list[str], where: str) -> tuple[Matrix, bool]:
@@ -243,7 +323,12 @@ def _factor(normal: Matrix, names: list[str], where: str) -> tuple[Matrix, bool]
             factor: tuple[Matrix, bool] = cho_factor(normal, lower=True)
             return factor
         flat = np.abs(vectors[:, 0]) > 1e-3
+    guilty = [name for name, out in zip(names, flat, strict=True) if out]
+    if len(guilty) == 2 and names[0] in guilty:
+        raise IdentificationError(
+            f"{guilty[1]} does not vary {where}. Remove it, or enlarge the group."
+        )
     raise IdentificationError(
-        f"the covariates are singular {where}: {some(np.array(names)[flat])}. "
+        f"the covariates are singular {where}: {some(guilty)}. "
         "Remove one of them, or enlarge the group."
     )

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Codes, Groups, Labels, Matrix, Vector, cross
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
-from evalkit.engines.cohorts import Cohorts, plain
+from evalkit.engines.cohorts import Cohorts
 from evalkit.engines.extension import Effects, Extension
 from evalkit.engines.regress import refuse_singular
 
@@ -30,9 +31,11 @@ class Sample:
     ----------
     y, start, weight : Vector (n,)
         Outcome, adoption date of the row's unit, weight.
-    unit, period : Groups
+    unit, period, cohort : Groups
     count : Codes (n,)
         Units behind the row.
+    labels : sequence of str
+        Names of the units, or of the cohorts.
     x : Matrix (n, p)
         Covariates, named by ``names``, then unit trends.
     trends : bool
@@ -42,9 +45,11 @@ class Sample:
     y: Vector
     unit: Groups
     period: Groups
+    cohort: Groups
     start: Vector
     weight: Vector
     count: Codes
+    labels: Sequence[str]
     x: Matrix
     names: tuple[str, ...]
     trends: bool
@@ -57,22 +62,24 @@ class Sample:
                 f"unit trends of {panel.n_units} units: at most {MOST} on a panel that is "
                 "unbalanced or has covariates or changing weights. Balance it, without covariates."
             )
-        unit = Groups(panel.unit, panel.n_units)
+        unit, starts = Groups(panel.unit, panel.n_units), Starts.of(panel)
         columns = [panel.column(name)[:, None] for name in covariates]
         return cls(
             panel.y,
             unit,
             Groups(panel.time, panel.n_periods),
+            Groups(starts.code[panel.unit], len(starts.start)),
             panel.cohort[panel.unit],
             panel.weight,
             np.ones(len(panel.y), np.intp),
+            [str(unit) for unit in panel.units],
             np.hstack([*columns, _slopes(unit, panel.clock[panel.time], trends)]),
             tuple(covariates),
             trends,
         )
 
     @classmethod
-    def of_cohorts(cls, cohorts: Cohorts, *, trends: bool) -> Sample:
+    def of_cohorts(cls, cohorts: Cohorts, starts: Starts, *, trends: bool) -> Sample:
         """The mean paths of a balanced panel: same weights, same fit, G x T rows."""
         size, periods = cohorts.mean.shape
         unit = Groups(np.repeat(np.arange(size), periods), size)
@@ -81,9 +88,11 @@ class Sample:
             cohorts.mean.ravel(),
             unit,
             period,
+            unit,
             cohorts.start[unit.codes],
             cohorts.mass[unit.codes],
             np.bincount(cohorts.code, minlength=size)[unit.codes],
+            [f"cohort {starts.label(g)}" for g in range(size)],
             _slopes(unit, cohorts.clock[period.codes], trends),
             (),
             trends,
@@ -106,10 +115,10 @@ def _slopes(unit: Groups, clock: Vector, wanted: bool) -> Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Cohort, period and treated rows of one average."""
+    """Cohort and period (positions) and treated rows of one average."""
 
-    cohort: float
-    time: float
+    cohort: int
+    time: int
     rows: Codes
 
 
@@ -155,6 +164,36 @@ class Imputed:
         """Row weights of all cells ``(n, K)``."""
         return np.stack([self.weight(k) for k in range(len(self.cells))], axis=1)
 
+    def project(self, names: Sequence[str], x: Matrix) -> Projected:
+        r"""Least squares of the effects on ``x`` ``(n, q)``, of which treated rows count.
+
+        :math:`\hat\beta=(X'WX)^{-1}X'W\hat\tau`; contributions are those of the untreated fit and
+        of the residuals :math:`\hat\tau_{it}-x_{it}'\hat\beta`.
+
+        Raises
+        ------
+        IdentificationError
+            Naming the columns that are collinear among the treated.
+        """
+        rows = np.concatenate([cell.rows for cell in self.cells])
+        effect = np.concatenate(
+            [
+                self.rest[cell.rows] + value
+                for cell, value in zip(self.cells, self.theta, strict=True)
+            ]
+        )
+        weight, known = self.sample.weight[rows], self.model.known
+        refuse_singular(x[rows], x[rows], weight, names)
+        share = (x[rows] * weight[:, None]) @ np.linalg.inv((x[rows] * weight[:, None]).T @ x[rows])
+        beta: Vector = share.T @ effect
+        v = np.zeros((len(self.sample.y), len(beta)))
+        adjoint = self.model.solve(self.model.sums(rows, share))
+        v[known] = -self.sample.weight[known, None] * self.model.at(adjoint, known)
+        v[rows] = share
+        rest = self.rest.copy()
+        rest[rows] = effect - x[rows] @ beta
+        return Projected(beta, v, self.sample.unit.sum(v * rest[:, None]))
+
     def scores(self) -> Scores:
         """Contributions from observations, one cell at a time; cost n x cells, memory N x cells."""
         unit = self.sample.unit
@@ -166,6 +205,20 @@ class Imputed:
         v = self.weights().reshape(*cohorts.mean.shape, -1) / cohorts.mass[:, None, None]
         rest = np.einsum("ct,ctk->ck", self.rest.reshape(cohorts.mean.shape), v)
         return Scores(cohorts.rows, np.concatenate([v, rest[:, None]], axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Projected:
+    """Coefficients ``(q,)`` of effects on characteristics, their row weights ``(n, q)`` and
+    contributions ``(N, q)``."""
+
+    beta: Vector
+    lin: Matrix
+    psi: Matrix
+
+    def weights(self) -> Matrix:
+        """Row weights."""
+        return self.lin
 
 
 def impute(sample: Sample, clock: Vector, minimum: int) -> Imputed:
@@ -185,7 +238,7 @@ def impute(sample: Sample, clock: Vector, minimum: int) -> Imputed:
     free = Groups(sample.period.codes[known], len(clock)).sum(sample.count[known].astype(float))
     cells, lost = _cells(sample, clock, free, minimum)
     adjoint, kept = _reached(sample, model, cells)
-    gone = sorted({plain(cell.time) for cell, ok in zip(cells, kept, strict=True) if not ok})
+    gone = sorted({plain(clock[c.time]) for c, ok in zip(cells, kept, strict=True) if not ok})
     if gone:
         lost.append(f"the untreated do not identify {some(gone, 20)}: cells left out")
     if not kept.any():
@@ -196,9 +249,7 @@ def impute(sample: Sample, clock: Vector, minimum: int) -> Imputed:
     theta = np.array([sample.share(cell.rows) @ rest[cell.rows] for cell in cells])
     for value, cell in zip(theta, cells, strict=True):
         rest[cell.rows] -= value
-    counts = [
-        (sample.count[cell.rows].sum(), free[np.searchsorted(clock, cell.time)]) for cell in cells
-    ]
+    counts = [(sample.count[cell.rows].sum(), free[cell.time]) for cell in cells]
     return Imputed(
         sample,
         model,
@@ -223,9 +274,10 @@ def _cells(
     short = np.flatnonzero(treated & (seen < least)[unit])
     if len(short):
         first = short[np.unique(unit[short], return_index=True)[1]]
+        named = some(sample.labels[u] for u in unit[first])
         lost.append(
-            f"{sample.count[first].sum()} units not imputed: fewer than {least} untreated "
-            f"observation{'s' if least > 1 else ''} of their own"
+            f"{sample.count[first].sum()} units not imputed ({named}): fewer than {least} "
+            f"untreated observation{'s' if least > 1 else ''} of their own"
         )
     few = [plain(clock[t]) for t in np.unique(period[treated]) if free[t] < minimum]
     if few:
@@ -233,9 +285,10 @@ def _cells(
         lost.append(f"{what} in {some(few, 20)}: cells left out")
     usable = treated & (seen >= least)[unit] & (free >= minimum)[period]
     at = np.flatnonzero(usable)
-    pairs = Groups.of(cross([np.searchsorted(clock, sample.start[at]), period[at]]))
+    cohort = sample.cohort.codes
+    pairs = Groups.of(cross([cohort[at], period[at]]))
     cells = [
-        Cell(float(sample.start[rows[0]]), float(clock[period[rows[0]]]), rows)
+        Cell(int(cohort[rows[0]]), int(period[rows[0]]), rows)
         for rows in (at[group] for group in pairs.rows() if len(group))
     ]
     return cells, lost

@@ -275,7 +275,8 @@ def refuse_singular(raw: Matrix, x: Matrix, weight: Vector, names: Sequence[str]
     if gone.any():
         raise IdentificationError(
             f"{some(np.array(names)[gone])} has no variation left once the effects are absorbed; "
-            "remove it, or absorb fewer effects"
+            "remove it, or absorb fewer effects. What is constant within units can move their "
+            "trends: by_time= or baseline=, where the estimator has it"
         )
     _, r, pivot = qr(half * x / after, mode="economic", pivoting=True)
     size = np.abs(np.diag(r))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Matrix, Vector, encode
 from evalkit.core.errors import IdentificationError
 from evalkit.core.scores import Scores
@@ -40,7 +41,7 @@ class Crossed:
     Attributes
     ----------
     paths : Cohorts
-        The cells that have units, as cohorts of their own.
+        The cells that have units, as cohorts of their own; outcomes are NaN where not seen.
     at : Codes (G, 2)
         Position among the ``paths`` of the ineligible and the eligible of a cohort, -1 if none.
     size : Codes (G, 2)
@@ -52,15 +53,15 @@ class Crossed:
     size: Codes
 
     @classmethod
-    def of(cls, cohorts: Cohorts, q: Codes) -> Crossed:
+    def of(cls, starts: Starts, q: Codes, outcome: Matrix, weight: Vector) -> Crossed:
         """Cross the cohorts with ``q`` ``(N,)``, 1 for eligible units and 0 for the others."""
-        pair = 2 * cohorts.code + q
+        pair, cells = 2 * starts.code + q, 2 * len(starts.start)
         code, label = encode(pair)
-        at = np.full(2 * cohorts.size, -1)
+        at = np.full(cells, -1)
         at[label] = np.arange(len(label))
-        size = np.bincount(pair, minlength=2 * cohorts.size)
-        start = cohorts.start[label // 2]
-        paths = Cohorts(start, code, cohorts.weight, cohorts.outcome, cohorts.clock)
+        size = np.bincount(pair, minlength=cells)
+        start, earliest = starts.start[label // 2], starts.earliest[label // 2]
+        paths = Cohorts(start, code, weight, outcome, starts.clock, earliest)
         return cls(paths, at.reshape(-1, 2), size.reshape(-1, 2))
 
 
@@ -82,18 +83,18 @@ def from_paths(crossed: Crossed, tasks: list[Task]) -> tuple[Vector, Scores]:
     return theta, Scores(paths.rows, lin)
 
 
-def with_covariates(
+def from_units(
     crossed: Crossed, tasks: list[Task], values: Matrix, names: list[str], method: Method
 ) -> tuple[Vector, Matrix, dict[int, str]]:
-    r"""The same parts at the covariates of the eligible of g, and why some tasks failed.
+    r"""The same parts from units seen in both periods, and why some tasks failed.
 
-    With :math:`DiD(g1,cq)` of the eligible of g against cell (c, q), the parts are
-    :math:`DiD(g1,c1)` and :math:`DiD(g1,c0)-DiD(g1,g0)`.
+    They are at the covariates of the eligible of g: with :math:`DiD(g1,cq)` of the eligible of g
+    against cell (c, q), the parts are :math:`DiD(g1,c1)` and :math:`DiD(g1,c0)-DiD(g1,g0)`.
 
     Parameters
     ----------
     values : Matrix (N, T, p)
-        Covariates; those of the base period enter.
+        Covariates; those of the base period enter. None (p = 0): an intercept only.
     names : list of str
         Their names.
 
@@ -105,29 +106,33 @@ def with_covariates(
         Reason by task.
     """
     paths, n = crossed.paths, len(tasks)
-    fixed = bool((values == values[:, :1]).all())
-    # Differences-in-differences that share cells and covariates are estimated together: each batch
+    seen = ~np.isnan(paths.outcome)
+    complete = bool(seen.all())
+    fixed = complete and bool((values == values[:, :1]).all())
+    # Differences-in-differences that share units and covariates are estimated together: each batch
     # holds the changes (t, base) it needs and where they enter, with sign.
-    batches: dict[tuple[int, int, int], dict[tuple[int, int], list[tuple[int, float]]]] = {}
+    batches: dict[tuple[int, int, int, int], dict[tuple[int, int], list[tuple[int, float]]]] = {}
     for k, task in enumerate(tasks):
-        target, at = int(crossed.at[task.g, 1]), -1 if fixed else task.base
+        target = int(crossed.at[task.g, 1])
+        own = (-1, -1 if fixed else task.base) if complete else (task.t, task.base)
         for rival, column, sign in (
             (crossed.at[task.c, 1], k, 1.0),
             (crossed.at[task.c, 0], n + k, 1.0),
             (crossed.at[task.g, 0], n + k, -1.0),
         ):
-            changes = batches.setdefault((target, int(rival), at), {})
+            changes = batches.setdefault((target, int(rival), *own), {})
             changes.setdefault((task.t, task.base), []).append((column, sign))
     theta, psi = np.zeros(2 * n), np.zeros((len(paths.code), 2 * n))
     failed: dict[int, str] = {}
-    for (target, rival, at), changes in batches.items():
-        keep = np.flatnonzero((paths.code == target) | (paths.code == rival))
+    for (target, rival, _, _), changes in batches.items():
         t, b = np.array(list(changes)).T
+        both = seen[:, t[0]] & seen[:, b[0]]
+        keep = np.flatnonzero(((paths.code == target) | (paths.code == rival)) & both)
         try:
             att, part = two_period(
                 paths.outcome[keep][:, t] - paths.outcome[keep][:, b],
                 (paths.code[keep] == target).astype(float),
-                np.column_stack([np.ones(len(keep)), values[keep, max(at, 0)]]),
+                np.column_stack([np.ones(len(keep)), values[keep, b[0]]]),
                 paths.weight[keep],
                 method=method,
                 names=["the intercept", *names],
@@ -141,6 +146,25 @@ def with_covariates(
                 theta[column] += sign * att[j]
                 psi[keep, column] += sign * part[:, j]
     return theta, psi, failed
+
+
+def counted(crossed: Crossed, tasks: list[Task], cells: list[int], failed: dict[int, str]) -> Codes:
+    """Units on the two sides of ``C`` cells, ``(3C, 2)``: differences, eligible, ineligible.
+
+    The difference has the eligible of g on one side, and the three other kinds on the other.
+    """
+    seen, at = ~np.isnan(crossed.paths.outcome), crossed.at
+    out = np.zeros((3, len(cells), 2), np.intp)
+    for j, cell in enumerate(cells):
+        mine = [task for k, task in enumerate(tasks) if task.cell == cell and k not in failed]
+        if not mine:
+            continue
+        both = seen[:, mine[0].t] & seen[:, mine[0].base]
+        size = np.bincount(crossed.paths.code[both], minlength=crossed.paths.size)
+        zero, one = size[at[mine[0].g]]
+        zeros, ones = size[at[[task.c for task in mine]]].sum(axis=0)
+        out[:, j] = [(one, zero + ones + zeros), (one, ones), (zero, zeros)]
+    return out.reshape(-1, 2)
 
 
 def combine(

@@ -1,4 +1,4 @@
-"""How far apart units are, period by period: mean, standard deviation, coefficient of variation.
+"""How far apart values are: mean, standard deviation, coefficient of variation.
 
 Absolute and relative spread can move in opposite directions; report both.
 """
@@ -9,46 +9,63 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Groups
-from evalkit.core.errors import IdentificationError, check_option, some
+from evalkit.core.errors import check_option
 from evalkit.core.estimate import Estimate
-from evalkit.core.labels import Index
-from evalkit.core.origin import Meta
-from evalkit.core.panel import Panel
-from evalkit.core.scores import Scores
+from evalkit.gaps.sample import (
+    Data,
+    Names,
+    Undefined,
+    Wrong,
+    answer,
+    in_one_cluster,
+    moments,
+    sample,
+)
 
 Metric: TypeAlias = Literal["mean", "sd", "cv"]
 
 
-def spread(panel: Panel, *, metric: Metric = "sd") -> Estimate:
-    r"""Spread of the outcome across units in each period.
+def spread(
+    data: Data,
+    *,
+    metric: Metric = "sd",
+    by: Names = None,
+    unit: Names = None,
+    undefined: Undefined = "refuse",
+) -> Estimate:
+    r"""Spread of the outcome across units, or across pupils.
 
-    **Estimand.** :math:`\mu_t`, :math:`\sigma_t` or :math:`\sigma_t/\mu_t` of the population that
-    the units were drawn from (weighted by the panel's weights).
+    **Estimand.** :math:`\mu`, :math:`\sigma` or :math:`\sigma/\mu` of the population that the units
+    were drawn from, weighted. For schools weighted by pupils, :math:`\sigma/\mu` is the official
+    coefficient of variation between schools (校际差异系数).
     **Assumptions.** Units are draws from a population.
     **Estimator.** :math:`\hat\mu=\sum w_iy_i/W`, :math:`\hat\sigma^2=\sum w_i(y_i-\hat\mu)^2/W`,
     :math:`cv=\hat\sigma/\hat\mu`.
     **Contribution.** :math:`w_i(y_i-\mu)/W`; :math:`w_i((y_i-\mu)^2-\sigma^2)/(2\sigma W)`; and the
     delta rule for the ratio.
     **Reference.** van der Vaart (1998), chapter 3.
-    **Checked against.** The delete-one jackknife.
+    **Checked against.** The delete-one jackknife; the worked example of the official method note
+    (cv .515; without weights .489).
     **Fails when.** The mean is near zero (cv), or weights are few and large.
 
     Parameters
     ----------
-    panel : Panel
+    data : Panel or Summaries
     metric : {"mean", "sd", "cv"}
         The sd divides by the sum of weights, not by n - 1.
+    by, unit, undefined
+        As in :func:`gap`.
 
     Returns
     -------
     Estimate
-        One coordinate per period; index level ``time``. Changes over time are contrasts.
+        One coordinate per combination of ``by`` (default: the periods of a panel). Changes over
+        time are contrasts.
 
     Raises
     ------
     IdentificationError
-        A period without spread, or a cv with a mean that is not positive.
+        No spread, or a cv with a mean that is not positive, unless ``undefined="nan"``.
 
     Examples
     --------
@@ -59,35 +76,30 @@ def spread(panel: Panel, *, metric: Metric = "sd") -> Estimate:
     array([0.5])
     """
     check_option("metric", metric, get_args(Metric))
-    periods = Groups(panel.time, panel.n_periods)
-    share = panel.weight / periods.sum(panel.weight)[panel.time]
-    mean = periods.sum(share * panel.y)
-    centred = panel.y - mean[panel.time]
-    sd = np.sqrt(periods.sum(share * centred**2))
-    value, score = mean, share * centred
-    if metric != "mean":
-        _refuse(panel, sd <= 0, "all units are equal: the spread has no standard error")
-        value = sd
-        score = share * (centred**2 - (sd**2)[panel.time]) / (2 * sd)[panel.time]
-    if metric == "cv":
-        _refuse(panel, mean <= 0, "the mean is not positive: a relative spread has no meaning")
-        value = sd / mean
-        score = score / mean[panel.time] - (value / mean)[panel.time] * share * centred
-    psi = np.zeros((panel.n_units, panel.n_periods))
-    psi[panel.unit, panel.time] = score
+    rows = sample(data, unit)
+    groups, index = rows.coordinates(by)
+    at, k = moments(rows, groups), groups.codes
+    sd, share, centred = np.sqrt(at.variance), rows.weight / at.w[k], rows.value - at.mean[k]
+    theta, psi, wrong = at.mean, share * centred, []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if metric != "mean":
+            wrong.append(Wrong(~(sd > 0), "all units are equal: the spread has no standard error"))
+            square = rows.weight * (centred**2 - at.variance[k]) + rows.within
+            theta, psi = sd, square / (2 * sd * at.w)[k]
+        if metric == "cv":
+            why = "the mean is not positive: a relative spread has no meaning"
+            wrong.append(Wrong(at.mean <= 0, why))
+            theta = sd / at.mean
+            psi = psi / at.mean[k] - (theta / at.mean)[k] * share * centred
     names = {"mean": "mean", "sd": "standard deviation", "cv": "coefficient of variation"}
-    return Estimate(
-        theta=value,
-        scores=Scores.dense(psi),
-        units=panel.units,
-        cluster=panel.cluster,
-        index=Index.flat("time", panel.times.tolist()),
-        meta=Meta(
-            names[metric], "moments", panel.outcome, len(panel.y), panel.provenance, panel.ledger
-        ),
+    return answer(
+        rows,
+        index,
+        theta,
+        (rows.unit, k, psi * rows.scale),
+        wrong,
+        in_one_cluster(rows, groups),
+        undefined=undefined,
+        estimand=names[metric],
+        method="moments",
     )
-
-
-def _refuse(panel: Panel, wrong: np.ndarray[tuple[int], np.dtype[np.bool_]], why: str) -> None:
-    if wrong.any():
-        raise IdentificationError(f"in {some(panel.times[wrong])}, {why}")

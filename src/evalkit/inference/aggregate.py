@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.core.arrays import Matrix, Vector
+from evalkit.core.adoption import event_time
+from evalkit.core.arrays import Codes, Matrix, Vector
 from evalkit.core.errors import OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -21,6 +22,7 @@ def aggregate(
     *,
     by: str | Sequence[str] = (),
     weights: Mapping[Any, float] | None = None,
+    horizons: Sequence[int] = (),
 ) -> Estimate:
     r"""Average coordinates that share the levels ``by``; with no level, average them all.
 
@@ -41,12 +43,17 @@ def aggregate(
     weights : mapping of key to float, optional
         Known, non-negative weight of each coordinate, instead of the estimated mass (default
         without one: equal weights).
+    horizons : sequence of int, optional
+        Event times to keep, of cohorts that have all of them only: averages at different horizons
+        are then of the same cohorts.
 
     Returns
     -------
     Estimate
         One coordinate per value of ``by``. An average by cohort keeps the cohort's mass, so that
         averaging it once more gives the overall effect of Callaway and Sant'Anna (2021), eq. 3.8.
+        Its ``counts`` are the treated units of its cohorts, each in the period in which most of
+        them are seen, and the largest comparison group.
 
     References
     ----------
@@ -71,6 +78,8 @@ def aggregate(
     if staggered and "event" not in levels:
         estimate = _after(estimate)
     estimate = _estimated(estimate)
+    if horizons:
+        estimate = _balanced(estimate, horizons, staggered)
     columns = [_level(estimate, level, staggered) for level in levels]
     groups = list(zip(*columns, strict=True)) if levels else [("average",)] * len(estimate)
     order = sorted(set(groups)) if levels else list(dict.fromkeys(groups))
@@ -83,6 +92,7 @@ def aggregate(
     share = matrix / totals
     index = Index(levels or ("term",), tuple(order))
     out = estimate.contrast(share, index, f"average {estimate.meta.estimand}")
+    out = replace(out, counts=_counts(estimate, member))
     if estimate.mass is None or weights is not None:
         return out
     noise = (member * estimate.theta - member * out.theta[:, None]) / totals
@@ -94,8 +104,8 @@ def aggregate(
 
 
 def _after(estimate: Estimate) -> Estimate:
-    cohort, time = estimate.index.level("cohort"), estimate.index.level("time")
-    keys = {key for key, g, t in zip(estimate.index.keys, cohort, time, strict=True) if t >= g}
+    events = _level(estimate, "event", staggered=True)
+    keys = {key for key, e in zip(estimate.index.keys, events, strict=True) if e >= 0}
     if not keys:
         raise OptionError("every coordinate lies before adoption; there is no effect to average")
     if len(keys) == len(estimate):
@@ -117,10 +127,46 @@ def _estimated(estimate: Estimate) -> Estimate:
     return replace(out, meta=replace(out.meta, notes=(*out.meta.notes, note)))
 
 
+def _balanced(estimate: Estimate, horizons: Sequence[int], staggered: bool) -> Estimate:
+    """Coordinates at the horizons, of cohorts (on each side) that have all of them."""
+    if not staggered:
+        raise OptionError("horizons= needs group-time effects, with levels cohort and time")
+    events = _level(estimate, "event", staggered)
+    levels = [level for level in estimate.index.levels if level != "time"]
+    owners = list(zip(*(estimate.index.level(level) for level in levels), strict=True))
+    seen: dict[Any, set[Any]] = {}
+    for owner, event in zip(owners, events, strict=True):
+        seen.setdefault(owner, set()).add(event)
+    whole = {owner for owner, found in seen.items() if set(horizons) <= found}
+    if not whole:
+        raise OptionError(
+            f"no cohort has all of the horizons {some(horizons, 20)}; they have "
+            + some(
+                (f"{some(owner)}: {min(found)} to {max(found)}" for owner, found in seen.items()), 9
+            )
+        )
+    pairs = enumerate(zip(owners, events, strict=True))
+    return estimate.take([k for k, (owner, e) in pairs if owner in whole and e in horizons])
+
+
+def _counts(estimate: Estimate, member: Matrix) -> Codes | None:
+    """Treated units of the cohorts of each average, and its largest comparison group."""
+    if estimate.counts is None:
+        return None
+    treated, controls = estimate.counts.T
+    names = estimate.index.level("cohort") if "cohort" in estimate.index.levels else treated * 0
+    out = []
+    for row in member:
+        most: dict[Any, int] = {}
+        for k in np.flatnonzero(row):
+            most[names[k]] = max(most.get(names[k], 0), int(treated[k]))
+        out.append((sum(most.values()), controls[np.flatnonzero(row)].max()))
+    return np.array(out, np.intp)
+
+
 def _level(estimate: Estimate, level: str, staggered: bool) -> tuple[Any, ...]:
     if level == "event" and staggered:
-        pairs = zip(estimate.index.level("time"), estimate.index.level("cohort"), strict=True)
-        return tuple(t - g for t, g in pairs)
+        return tuple(map(event_time, estimate.index.level("cohort"), estimate.index.level("time")))
     return estimate.index.level(level)
 
 

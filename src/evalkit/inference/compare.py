@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalkit.core.errors import CombinationError, OptionError, some
+from evalkit.core.errors import CombinationError, IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate, stack
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
@@ -17,10 +17,10 @@ from evalkit.core.scores import Scores
 from evalkit.inference.covariance import Vcov
 from evalkit.inference.few import Few
 from evalkit.inference.infer import Inference, infer
+from evalkit.inference.resample import Estimator
 
 if TYPE_CHECKING:
     import pandas as pd
-
 
 SAME = 1e-9  # contributions that differ by less, relative to the largest, are one estimator's
 
@@ -37,7 +37,9 @@ class Comparison:
         First minus second; levels ``first``, ``second`` and those of the estimates. Their standard
         errors use the joint covariance, so estimators that share an error cancel it.
     samples : pandas.DataFrame
-        Rows, units, clusters and notes of each estimator.
+        One row per estimator: units that contribute to a compared coordinate and units of the panel
+        that do not; likewise rows, where the estimator is linear in the outcome (else empty);
+        clusters; and what was left out, in words.
     """
 
     together: Inference
@@ -50,7 +52,7 @@ class Comparison:
 
 def compare(
     panel: Panel,
-    estimators: Mapping[str, Callable[[Panel], Estimate]],
+    estimators: Mapping[str, Estimator] | Sequence[Estimator],
     *,
     vcov: Vcov = "CR1",
     level: float = 0.95,
@@ -61,9 +63,9 @@ def compare(
     Parameters
     ----------
     panel : Panel
-    estimators : mapping of str to callable
+    estimators : mapping of str to callable, or sequence of callables
         Each takes the panel and returns an estimate with the same index levels; what they have in
-        common is compared.
+        common is compared. In a sequence each is called by the method of its estimate.
     vcov, level, few
         As in :func:`infer`; CR0 or CR1, which every estimator has.
 
@@ -74,7 +76,9 @@ def compare(
     Raises
     ------
     OptionError
-        With fewer than two estimators.
+        With fewer than two estimators, or two of one name.
+    IdentificationError
+        If an estimator cannot answer, with its name.
     CombinationError
         If their index levels differ, or no coordinate is common to all.
 
@@ -91,14 +95,22 @@ def compare(
     ...          "score": rng.normal(size=120), "start": np.repeat([2.0, 3.0, np.nan, np.nan], 30)}
     >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
     ...                             cohort="start", provenance="synthetic")
-    >>> both = ek.compare(panel, {"group-time": ek.did.callaway_santanna,
-    ...                           "imputation": ek.did.imputation})
+    >>> both = ek.compare(panel, [ek.did.extended_two_way, ek.did.imputation])
     >>> both.differences.keys[0]
-    ('group-time', 'imputation', 2, 2)
+    ('extended two-way fixed effects', 'imputation', 2, 2)
     """
-    if len(estimators) < 2:
+    if isinstance(estimators, Mapping):
+        made = {name: _run(run, panel, name) for name, run in estimators.items()}
+    else:
+        estimates = [_run(run, panel, f"number {at + 1}") for at, run in enumerate(estimators)]
+        made = {estimate.meta.method: estimate for estimate in estimates}
+        if len(made) < len(estimates):
+            raise OptionError(
+                f"two estimators are called by one name, among {some(made)}; give a mapping from "
+                "names to estimators"
+            )
+    if len(made) < 2:
         raise OptionError("a comparison needs at least two estimators")
-    made = {name: run(panel) for name, run in estimators.items()}
     levels = {name: estimate.index.levels for name, estimate in made.items()}
     if len(set(levels.values())) > 1:
         listed = some((f"{name} has {', '.join(level)}" for name, level in levels.items()), 12)
@@ -123,8 +135,15 @@ def compare(
     return Comparison(
         together=infer(stack(shared, level="estimator"), vcov=vcov, level=level, few=few),
         differences=infer(differences, vcov=vcov, level=level, few=few),
-        samples=_samples(made),
+        samples=_samples(panel, shared),
     )
+
+
+def _run(estimator: Estimator, panel: Panel, name: str) -> Estimate:
+    try:
+        return estimator(panel)
+    except IdentificationError as wrong:
+        raise IdentificationError(f"estimator {name}: {wrong}") from wrong
 
 
 def _difference(one: Estimate, other: Estimate) -> Estimate:
@@ -141,17 +160,23 @@ def _difference(one: Estimate, other: Estimate) -> Estimate:
     )
 
 
-def _samples(made: Mapping[str, Estimate]) -> pd.DataFrame:
+def _samples(panel: Panel, made: Mapping[str, Estimate]) -> pd.DataFrame:
     import pandas as pd
 
-    rows = [
-        {
-            "estimator": name,
-            "rows": estimate.meta.n_obs,
-            "units": len(estimate.units),
-            "clusters": estimate.n_clusters,
-            "notes": "; ".join(estimate.meta.notes),
-        }
-        for name, estimate in made.items()
-    ]
-    return pd.DataFrame(rows)
+    rows = []
+    for name, estimate in made.items():
+        on = (estimate.psi != 0).any(axis=1)
+        linear = estimate.origin is not None and estimate.combination is not None
+        used = int((estimate.weights != 0).any(axis=1).sum()) if linear else None
+        rows.append(
+            {
+                "estimator": name,
+                "units": int(on.sum()),
+                "units_dropped": panel.n_units - int(on.sum()),
+                "rows": used,
+                "rows_dropped": None if used is None else len(panel.y) - used,
+                "clusters": len(np.unique(estimate.cluster[on])),
+                "notes": "; ".join(estimate.meta.notes),
+            }
+        )
+    return pd.DataFrame(rows).astype({"rows": "Int64", "rows_dropped": "Int64"})

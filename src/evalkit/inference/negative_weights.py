@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evalkit.core.adoption import Starts
 from evalkit.core.errors import CombinationError
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
@@ -87,17 +88,18 @@ def negative_weights(estimate: Estimate, panel: Panel) -> EffectWeights:
     weights = estimate.weights[:, 0]
     if len(weights) != len(panel.y) or not np.isclose(weights @ panel.y, estimate.theta[0]):
         raise CombinationError("the estimate was not made from this panel")
-    treated = panel.treated > 0
+    treated, starts = panel.treated > 0, Starts.of(panel)
+    labels = [starts.label(g) for g in range(len(starts.start))]
     on = weights[treated]
     share = panel.weight[treated] / panel.weight[treated].sum()
     spread = float(np.sqrt(share @ (on / share - 1) ** 2))
     frame = pd.DataFrame(
         {
-            "cohort": panel.cohort[panel.unit[treated]],
+            "cohort": np.array(labels, object)[starts.code[panel.unit[treated]]],
             "time": panel.times[panel.time[treated]],
             "weight": on,
         }
-    )
+    ).infer_objects()
     by = frame.groupby(["cohort", "time"])["weight"]
     return EffectWeights(
         positive=int((on > 0).sum()),

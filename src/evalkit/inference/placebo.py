@@ -14,7 +14,7 @@ import numpy as np
 from evalkit.core.arrays import Codes, frozen
 from evalkit.core.errors import IdentificationError
 from evalkit.core.panel import Panel
-from evalkit.inference.progress import progress
+from evalkit.core.progress import progress
 from evalkit.inference.resample import Estimator, Resampled, check, quietly, repeated, spread
 
 
@@ -81,22 +81,25 @@ def placebo(
             "controls; a placebo needs more of them. Use the contributions or the bootstrap"
         )
     dates = panel.cohort[treated]
+    first = dates if panel.earliest is None else panel.earliest[treated]
     dose = None if panel.dose is None else panel.dose[treated]
     untreated = panel.where(np.isinf(panel.cohort)[panel.unit])
 
     def assigned(chosen: Codes) -> Panel:
-        cohort = untreated.cohort.copy()
+        cohort, earliest = untreated.cohort.copy(), untreated.cohort.copy()
         cohort[chosen] = dates
+        earliest[chosen] = first
         given = untreated.dose
         if given is not None and dose is not None:
             given = given.copy()
             given[chosen] = dose
-        return replace(untreated, cohort=cohort, dose=None if given is None else frozen(given))
+        dosed = replace(untreated, dose=None if given is None else frozen(given))
+        return dosed.adopting(cohort, earliest)
 
     estimate = quietly(estimator, panel)
     k, failed = len(treated), 0
     choices = comb(free, k)
-    if choices <= draws and len(np.unique(dates)) == 1:
+    if choices <= draws and len(np.unique([dates, first], axis=1)[0]) == 1:
         each = progress(combinations(range(free), k), choices, "placebo")
         thetas = frozen(np.array([quietly(estimator, assigned(np.array(at))).theta for at in each]))
         method = f"placebo on all {choices} choices of {k} among {free} never-treated units"

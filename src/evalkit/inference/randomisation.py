@@ -18,8 +18,8 @@ from evalkit.core.arrays import Codes, Flags, Groups, Labels, Matrix, Vector, en
 from evalkit.core.errors import IdentificationError, OptionError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
+from evalkit.core.progress import progress
 from evalkit.inference.inversion import Curves, check_draws
-from evalkit.inference.progress import progress
 from evalkit.inference.resample import FUTILE, Estimator, quietly
 from evalkit.inference.tested import Tested
 

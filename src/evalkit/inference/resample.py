@@ -16,11 +16,11 @@ from evalkit.core.arrays import Codes, Flags, Groups, Labels, Matrix, Vector, en
 from evalkit.core.errors import DoubtWarning, IdentificationError, OptionError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Category, Panel
+from evalkit.core.progress import progress
 from evalkit.core.provenance import Provenance
 from evalkit.inference.covariance import t_quantile, t_test
 from evalkit.inference.few import Few, doubt
 from evalkit.inference.infer import warn
-from evalkit.inference.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -311,6 +311,8 @@ def take_units(panel: Panel, units: Codes, cluster: Codes) -> Panel:
         time=panel.time[rows],
         units=np.arange(len(units)),
         cohort=panel.cohort[units],
+        earliest=None if panel.earliest is None else panel.earliest[units],
+        whole=None,
         weight=panel.weight[rows],
         cluster=cluster,
         x=panel.x[rows],

@@ -12,11 +12,11 @@ from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode, frozen
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
+from evalkit.core.progress import progress
 from evalkit.core.provenance import Provenance
 from evalkit.inference.covariance import Vcov
 from evalkit.inference.infer import infer
 from evalkit.inference.inversion import TIE
-from evalkit.inference.progress import progress
 from evalkit.inference.resample import FUTILE, Estimator, quietly, take_units
 
 if TYPE_CHECKING:

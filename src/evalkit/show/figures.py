@@ -2,126 +2,31 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from evalkit.core.adoption import Window
 from evalkit.core.door import as_number
-from evalkit.core.errors import OptionError
+from evalkit.core.errors import OptionError, some
 from evalkit.core.provenance import Provenance, combine
 from evalkit.inference.infer import Inference
-from evalkit.show import register, style
+from evalkit.show import style
+from evalkit.show.compared import comparison as comparison
+from evalkit.show.drawing import MARKERS, canvas, legend
+from evalkit.show.drawing import Drawing as Drawing
+from evalkit.show.drawing import show as show
+from evalkit.show.drawing import stamp as stamp
+from evalkit.show.points import decomposition as decomposition
+from evalkit.show.points import dots as dots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from evalkit.did.comparison import SyntheticWeights
-
-MARKERS = "oDs^Pv"  # told apart without colour, in the order of style.CYCLE
-DIGITS = 10  # significant digits of the data behind a figure
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """A figure with the data behind it and their provenance."""
-
-    figure: Figure
-    data: pd.DataFrame
-    provenance: Provenance
-
-    def show(self, *, name: str, alt: str, caption: str) -> None:
-        """Stamp, save the data, register and display; see :func:`show`."""
-        show(
-            self.figure,
-            name=name,
-            alt=alt,
-            caption=caption,
-            data=self.data,
-            provenance=self.provenance,
-        )
-
-
-def show(
-    figure: Figure,
-    *,
-    name: str,
-    alt: str,
-    caption: str,
-    data: pd.DataFrame,
-    provenance: Provenance | None = None,
-) -> None:
-    """Display a figure in a chapter and leave its data and description behind.
-
-    Parameters
-    ----------
-    figure : matplotlib Figure
-        It is stamped with its evidence tier and closed.
-    name : str
-        Label of the figure, unique in the chapter.
-    alt : str
-        What the figure shows, for a reader who cannot see it: state the finding.
-    caption : str
-        Caption in MyST Markdown.
-    data : pandas.DataFrame
-        The numbers drawn, written to ``results/figures/<chapter>.<name>.csv``.
-    provenance : {"real", "documented", "restricted", "synthetic"}, optional
-        Default: that of the chapter, with which it is combined.
-    """
-    import matplotlib.pyplot as plt
-    from IPython.display import Image, display
-
-    if not alt.strip() or not caption.strip():
-        raise OptionError(
-            f"figure {name!r} needs an alt text that states the finding and a caption"
-        )
-    book = register.current()
-    book.book("figure", name)
-    tier = combine(provenance or book.provenance, book.provenance)
-    stamp(figure, tier)
-    path = book.folder / "figures" / f"{book.chapter}.{name}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data.assign(provenance=tier).to_csv(
-        path, index=False, float_format=f"%.{DIGITS}g", lineterminator="\n"
-    )
-    entry = {"alt": alt, "caption": caption, "csv": f"figures/{path.name}", "provenance": tier}
-    book.add("figure", name, entry)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    shown = {"name": name, "alt": alt, "caption": caption, "provenance": tier}
-    display(Image(data=buffer.getvalue(), format="png"), metadata={"evalkit": shown})
-
-
-def stamp(figure: Figure, provenance: Provenance) -> None:
-    """Print the evidence tier on the figure; a synthetic one is marked across the picture."""
-    text = {
-        "real": "real data",
-        "documented": "documented facts, no outcome",
-        "restricted": "restricted data",
-        "synthetic": "SYNTHETIC DATA, known truth",
-    }[provenance]
-    colour = style.TIER_COLOURS[provenance]
-    figure.text(
-        0.995, -0.02, text, ha="right", va="top", fontsize=8, color=colour, fontweight="bold"
-    )
-    if provenance == "synthetic":
-        figure.text(
-            0.5, 0.5, "SYNTHETIC", ha="center", va="center", rotation=24, alpha=0.12,
-            fontsize=56, color=colour, fontweight="bold",
-        )  # fmt: skip
-
-
-def _canvas(title: str, size: tuple[float, float] = (8.0, 4.4)) -> tuple[Figure, Axes]:
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
-    axes.set_title(title, wrap=True)
-    return figure, axes
 
 
 def event_study(
@@ -151,12 +56,12 @@ def event_study(
     from matplotlib.ticker import MaxNLocator
 
     named = {"": results} if isinstance(results, Inference) else dict(results)
-    figure, axes = _canvas(title)
+    figure, axes = canvas(title)
     drawn = _effects(axes, named, reference=reference, start=start)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure)
+    legend(figure)
     provenance = combine(*(result.provenance for result in named.values()))
     return Drawing(figure, drawn, provenance)
 
@@ -186,7 +91,7 @@ def event_studies(
         axes.set_xlabel(xlabel)
         frames.append(drawn.assign(panel=heading))
     grid[0].set_ylabel(ylabel)
-    _legend(figure)
+    legend(figure)
     tiers = [result.provenance for named in panels.values() for result in named.values()]
     return Drawing(figure, pd.concat(frames, ignore_index=True), combine(*tiers))
 
@@ -243,7 +148,7 @@ def forest(
         in ``group``, so that the legend tells them apart.
     """
     groups = list(dict.fromkeys(frame[group])) if group else [""]
-    figure, axes = _canvas("", (8.0, 1.1 + 0.3 * len(frame)))
+    figure, axes = canvas("", (8.0, 1.1 + 0.3 * len(frame)))
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
     rows = np.arange(len(frame))[::-1]
     axes.axvline(0, color=style.MUTED, lw=0.8)
@@ -262,7 +167,7 @@ def forest(
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(xlabel)
     if group:
-        figure.legend(loc="outside lower right", ncols=min(3, len(groups)))
+        figure.legend(loc="outside lower left", ncols=min(3, len(groups)))
     return Drawing(figure, frame.reset_index(drop=True), provenance)
 
 
@@ -302,7 +207,7 @@ def paths(
             )
             frames.append(frame.assign(panel=heading, series=name))
         axes.set_xlabel(xlabel)
-    _legend(figure)
+    legend(figure)
     tiers = [result.provenance for named in panels.values() for result in named.values()]
     return Drawing(figure, pd.concat(frames, ignore_index=True), combine(*tiers))
 
@@ -318,18 +223,9 @@ def _panels(title: str, headings: Sequence[str], *, sharey: bool = False) -> tup
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
     for axes, heading in zip(grid[0], headings, strict=True):
         axes.set_title(heading, fontsize=10, fontweight="normal", pad=6)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=16 // len(headings), integer=True))
+        bins = 16 // len(headings) if len(headings) < 4 else 3  # so that years do not touch
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=bins, integer=True))
     return figure, grid[0]
-
-
-def _legend(figure: Figure) -> None:
-    """One legend below all panels, if there is more than one series to tell apart."""
-    found: dict[str, Any] = {}
-    for axes in figure.axes:
-        handles, labels = axes.get_legend_handles_labels()
-        found |= zip(map(str, labels), handles, strict=True)
-    if len(found) > 1:
-        figure.legend(list(found.values()), list(found), loc="outside lower left", ncols=3)
 
 
 def synthetic_weights(
@@ -337,7 +233,7 @@ def synthetic_weights(
     *,
     title: str,
     ylabel: str,
-    cohort: float | None = None,
+    cohort: int | float | Window | None = None,
     top: int = 12,
 ) -> Drawing:
     """Draw a cohort beside its weighted controls, with both kinds of weights.
@@ -349,7 +245,7 @@ def synthetic_weights(
 
     cohorts = [c.cohort for c in weights.comparisons]
     if cohort is not None and cohort not in cohorts:
-        raise OptionError(f"no cohort {cohort:g}; the weights have {cohorts}")
+        raise OptionError(f"no cohort {cohort}; the weights have {some(cohorts)}")
     mine = weights.comparisons[0 if cohort is None else cohorts.index(cohort)]
     frames = (weights.paths(), weights.times(), weights.units())
     path, time, unit = (frame[frame["cohort"] == mine.cohort] for frame in frames)

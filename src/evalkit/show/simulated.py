@@ -13,7 +13,7 @@ import pandas as pd
 
 from evalkit.core.errors import OptionError, some
 from evalkit.show import style
-from evalkit.show.figures import MARKERS, Drawing
+from evalkit.show.drawing import MARKERS, Drawing
 
 NAMES = ("design", "n", "estimator", "inference", "target", "truth")
 KEPT = [*NAMES, "draws", "failed", "bias", "rmse", "coverage", "coverage_mc", "size"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import pandas as pd
 
@@ -46,20 +47,13 @@ def show(
 
     book = register.current()
     tier = combine(provenance or book.provenance, book.provenance)
-    shown = frame.copy()
-    floats = [column for column in frame if pd.api.types.is_float_dtype(frame[column])]
-    for column in floats:
-        places = digits if isinstance(digits, int) else digits.get(str(column), 2)
-        shown[column] = [
-            "" if pd.isna(value) else number(float(value), places) for value in frame[column]
-        ]
-    numeric = [*floats, *frame.select_dtypes("number").columns.difference(floats)]
+    shown, numeric = _printed(frame, digits)
     table = (
         GT(shown, id=f"table-{name}")
         .tab_header(title=md(title))
         .tab_source_note(md(f"{note} *Evidence: {tier}. {MEANING[tier]}*".strip()))
         .cols_align("left")
-        .cols_align("right", columns=[str(column) for column in numeric])
+        .cols_align("right", columns=numeric)
         .opt_table_font(font=["inherit"])
         .tab_options(
             table_font_size="0.9em",
@@ -71,6 +65,68 @@ def show(
     )
     html = f'<div class="evalkit-table tier-{tier}">{table.as_raw_html()}</div>'
     display({"text/html": html, "text/plain": shown.to_string(index=False)}, raw=True)
+
+
+def folded(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    name: str,
+    digits: int | Mapping[str, int] = 2,
+    provenance: Provenance | None = None,
+) -> None:
+    """Display long tables folded: one line for each, which opens the table.
+
+    Parameters
+    ----------
+    tables : mapping of str to pandas.DataFrame
+        The line that stays visible, and what it opens.
+    name : str
+        Identifier of the tables in the page.
+    digits, provenance
+        As in :func:`show`.
+    """
+    from IPython.display import display
+
+    book = register.current()
+    tier = combine(provenance or book.provenance, book.provenance)
+    parts, texts = [], []
+    for line, frame in tables.items():
+        shown, numeric = _printed(frame, digits)
+        head = "".join(f'<th scope="col">{escape(str(column))}</th>' for column in shown.columns)
+        sides = [' class="number"' if column in numeric else "" for column in shown.columns]
+        rows = "\n".join(
+            "<tr>"
+            + "".join(
+                f"<td{side}>{escape(str(value))}</td>"
+                for side, value in zip(sides, row, strict=True)
+            )
+            + "</tr>"
+            for row in shown.itertuples(index=False, name=None)
+        )
+        parts.append(
+            f"<details><summary>{escape(line)}</summary>\n"
+            f'<div class="folded" role="region" aria-label="{escape(line)}" tabindex="0">'
+            f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
+            "</details>"
+        )
+        texts.append(f"{line}\n{shown.to_string(index=False)}")
+    html = f'<div class="evalkit-table tier-{tier}" id="table-{name}">{"".join(parts)}</div>'
+    display({"text/html": html, "text/plain": "\n\n".join(texts)}, raw=True)
+
+
+def _printed(
+    frame: pd.DataFrame, digits: int | Mapping[str, int]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The frame with its floats as text, and the columns that hold numbers."""
+    shown = frame.copy()
+    floats = [column for column in frame if pd.api.types.is_float_dtype(frame[column])]
+    for column in floats:
+        places = digits if isinstance(digits, int) else digits.get(str(column), 2)
+        shown[column] = [
+            "" if pd.isna(value) else number(float(value), places) for value in frame[column]
+        ]
+    numeric = [*floats, *frame.select_dtypes("number").columns.difference(floats)]
+    return shown, [str(column) for column in numeric]
 
 
 def regressions(results: Mapping[str, Inference], *, digits: int = 2) -> pd.DataFrame:

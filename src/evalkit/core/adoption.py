@@ -1,0 +1,97 @@
+"""When units adopt: on a date, or at some time in a window of which only the ends are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evalkit.core.arrays import Codes, Flags, Vector, cross, encode
+
+if TYPE_CHECKING:
+    from evalkit.core.panel import Panel
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Label of a cohort untreated before ``earliest`` and treated from ``latest`` on.
+
+    Examples
+    --------
+    >>> print(Window(2004, 2006), sorted([2007, Window(2004, 2006), 2006]))
+    2004-2006 [Window(earliest=2004, latest=2006), 2006, 2007]
+    >>> event_time(Window(2004, 2006), 2003), event_time(Window(2004, 2006), 2007)
+    (-1, 1)
+    """
+
+    earliest: int | float
+    latest: int | float
+
+    def __str__(self) -> str:
+        return f"{self.earliest}-{self.latest}"
+
+    def __lt__(self, other: Any) -> bool:
+        return _ends(self) < _ends(other)
+
+    def __gt__(self, other: Any) -> bool:
+        return _ends(self) > _ends(other)
+
+
+def _ends(cohort: Any) -> tuple[float, float]:
+    if isinstance(cohort, Window):
+        return cohort.latest, cohort.earliest
+    return cohort, cohort
+
+
+def event_time(cohort: Any, time: Any) -> Any:
+    """Periods since a cohort's date: from the end of its window, before it from the start."""
+    latest, earliest = _ends(cohort)
+    return time - (latest if time >= latest else earliest)
+
+
+def plain(value: float) -> int | float:
+    """A period as an int where it is one, for index keys."""
+    number = float(value)
+    return int(number) if number.is_integer() else number
+
+
+@dataclass(frozen=True, eq=False)
+class Starts:
+    """Adoption cohorts of a panel: the units that share a date, or a window.
+
+    Attributes
+    ----------
+    start, earliest : Vector (G,)
+        First period in which the cohort is surely treated (``inf``: never), in order, and first
+        period in which it may be; equal where the date is known.
+    code : Codes (N,)
+        Cohort of each unit.
+    clock : Vector (T,)
+        Periods.
+    """
+
+    start: Vector
+    earliest: Vector
+    code: Codes
+    clock: Vector
+
+    @classmethod
+    def of(cls, panel: Panel) -> Starts:
+        """The cohorts of a panel."""
+        if panel.earliest is None:
+            code, start = encode(panel.cohort)
+            return cls(start, start, code, panel.clock)
+        code = cross([encode(panel.cohort)[0], encode(panel.earliest)[0]])
+        first = np.unique(code, return_index=True)[1]
+        return cls(panel.cohort[first], panel.earliest[first], code, panel.clock)
+
+    def label(self, g: int | np.intp) -> int | float | Window:
+        """The key of a cohort: its date, or its window."""
+        latest, earliest = plain(self.start[g]), plain(self.earliest[g])
+        return latest if latest == earliest else Window(earliest, latest)
+
+    def known(self, g: int | np.intp) -> Flags:
+        """Periods ``(T,)`` in which it is known whether the cohort is treated."""
+        known: Flags = (self.clock < self.earliest[g]) | (self.clock >= self.start[g])
+        return known
