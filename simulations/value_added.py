@@ -212,6 +212,7 @@ METHODS = {
             pulled_by(method),
             {"robust" if method == "robust" else "normal": shrunken},
             designs=SPREAD,
+            sizes=FEW if method == "robust" else None,
             draws=80 if method == "robust" else None,
         )
         for method in ("reml", "moments", "robust")
@@ -231,10 +232,10 @@ METHODS = {
         forecast, {"CR1": foreseen}, designs=tuple(DRIFTING), sizes=LARGE, draws=120
     ),
     **{
-        f"raw, {weights} weights": Method(raw(weights), CR, designs=("adopting",), draws=250)
+        f"raw, {weights} weights": Method(raw(weights), CR, designs=("adopting",), draws=120)
         for weights in ("row", "equal")
     },
-    "shrunken": Method(pulled, CR, designs=("adopting",), draws=250),
+    "shrunken": Method(pulled, CR, designs=("adopting",), draws=120),
 }  # fmt: skip
 
 VALUE_ADDED = Study("value_added", DESIGNS, METHODS, sizes={20: 500, 100: 250})

@@ -194,8 +194,11 @@ def refuse_text_or_repeats(option: str, names: Sequence[str]) -> None:
 
 
 def refuse_shrunken(frame: Any, outcome: str) -> None:
-    """Refuse an outcome that its table knows to be shrunken."""
-    if outcome in getattr(frame, "attrs", {}).get("shrunken", ()):
+    """Refuse an outcome that its table, or its name, says to be shrunken.
+
+    The name counts because a join of tables loses what they know.
+    """
+    if outcome in ("shrunken", *getattr(frame, "attrs", {}).get("shrunken", ())):
         raise PanelError(
             f"column {outcome!r} is shrunken: each value is pulled to the mean, so that every "
             "difference between units, a treatment effect among them, comes out too small. Use the "

@@ -214,6 +214,8 @@ def _likely(theta: Vector, noise: Vector, method: Method, toward: Toward) -> flo
         return value, float(slope)
 
     top = 4 * float(theta @ theta)
+    if top == 0:
+        return 0.0
     grid = np.concatenate([[0.0], np.geomspace(1e-8 * top, top, GRID)])
     slopes = np.array([at(v)[1] for v in grid])
     turns = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))

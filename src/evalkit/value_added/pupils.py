@@ -108,6 +108,8 @@ def pupils(
         refuse_text_or_repeats(option, listed)
     if peers and not prior:
         raise OptionError("peers averages prior scores; name them in prior=[...]")
+    if score in [*prior, *controls, *keys]:
+        raise OptionError(f"{score!r} is the score; it cannot explain or group itself")
     door = Door(frame)
     named = [n for n in (pupil, year, cluster) if n]
     grouping = list(dict.fromkeys([*keys, *standardise, *peers, *named]))
