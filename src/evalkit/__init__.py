@@ -20,6 +20,7 @@ _ROOMS = {
     "figures": "evalkit.show.figures",
     "gaps": "evalkit.gaps",
     "sensitivity": "evalkit.inference.sensitivity",
+    "simulate": "evalkit.data.simulate",
     "sources": "evalkit.data.sources",
     "standards": "evalkit.data.standards",
     "tables": "evalkit.show.tables",
@@ -41,6 +42,7 @@ _DOORS = {
     "chapter": "evalkit.show.register",
     "claim": "evalkit.show.claims",
     "compare": "evalkit.inference.compare",
+    "county_study": "evalkit.data.county.study",
     "compliance": "evalkit.gaps.compliance",
     "conley": "evalkit.inference.conley",
     "conley_taber": "evalkit.inference.controls",
@@ -83,11 +85,13 @@ if TYPE_CHECKING:
     from evalkit.core.estimate import stack as stack
     from evalkit.core.panel import Panel as Panel
     from evalkit.data import contracts as contracts
+    from evalkit.data import simulate as simulate
     from evalkit.data import sources as sources
     from evalkit.data import standards as standards
     from evalkit.data.contract import Contract as Contract
     from evalkit.data.contract import load as load
     from evalkit.data.counts import band_counts as band_counts
+    from evalkit.data.county.study import county_study as county_study
     from evalkit.data.summaries import Summaries as Summaries
     from evalkit.data.summaries import summaries as summaries
     from evalkit.did.dose import floor_dose as floor_dose

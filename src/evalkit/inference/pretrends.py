@@ -17,7 +17,7 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.provenance import Provenance
-from evalkit.inference.band import POINTS, korobov
+from evalkit.inference.band import lattice
 from evalkit.inference.covariance import Vcov
 from evalkit.inference.ordered import in_order, known
 
@@ -218,7 +218,7 @@ class _Test:
             root=np.linalg.cholesky(inner / np.outer(error, error)),
             slopes=np.asarray(np.linalg.solve(inner, covariance[:before]).T, float),
             crit=float(ndtri(1 - size / 2)),
-            points=np.ascontiguousarray(korobov(before, POINTS).T),
+            points=lattice(before).T,
         )
 
     def passing(self, delta: Vector) -> tuple[float, Vector]:
