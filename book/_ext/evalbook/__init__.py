@@ -26,20 +26,22 @@ from . import (
     tiers,
 )
 
+PARTS = (
+    register,
+    claims,
+    anchors,
+    tiers,
+    exhibits,
+    codebook,
+    status,
+    benchmarks,
+    api,
+    search,
+    pages,
+)
+
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    for part in (
-        register,
-        claims,
-        anchors,
-        tiers,
-        exhibits,
-        codebook,
-        status,
-        benchmarks,
-        api,
-        search,
-        pages,
-    ):
+    for part in PARTS:
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
