@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
-from evalkit.core.errors import OptionError, PanelError
+from evalkit.core.errors import DoubtWarning, OptionError, PanelError
 from panels import RECIPES
 
 TWIN = 1e-12  # the same estimator on the same panel
@@ -46,14 +46,14 @@ def by_hand(data, towns, estimator, shared=lambda town: town):
         exact = data.copy()
         for town in towns:
             exact.loc[exact["town"] == town, "start"] = dates[shared(town)]
-        result = ek.infer(estimator(panel_of(exact, cohort="start")))
+        result = ek.infer(estimator(panel_of(exact, cohort="start")), few="show")
         rows.append((result.estimate, result.conf_low, result.conf_high, dates))
     return rows
 
 
 def test_bounds_are_the_ends_over_every_assignment():
     data, towns = frame()
-    found = ek.adoption_bounds(panel_of(data), overall)
+    found = ek.adoption_bounds(panel_of(data), overall, few="show")
     rows = by_hand(data, towns, overall)
     assert len(rows) == 2**FEW
     assert found.exact
@@ -66,33 +66,41 @@ def test_bounds_are_the_ends_over_every_assignment():
     dates = found.dates(("average",)).set_index("units")
     for end, at in (("low", thetas.argmin()), ("high", thetas.argmax())):
         assert {town: dates.loc[str(town), end] for town in towns} == rows[at][3]
-    excluded = ek.infer(overall(panel_of(data)))
+    excluded = ek.infer(overall(panel_of(data)), few="show")
     np.testing.assert_allclose(found.excluded.estimate, excluded.estimate, atol=TWIN)
     assert found.low[0] < found.high[0]
+
+
+def test_an_interval_of_few_adopters_is_withheld_and_the_bounds_are_not():
+    data, _ = frame()
+    with pytest.warns(DoubtWarning, match="withheld"):
+        found = ek.adoption_bounds(panel_of(data), overall)
+    assert np.isfinite([found.low[0], found.high[0]]).all()
+    assert np.isnan([found.conf_low[0], found.conf_high[0]]).all()
 
 
 def test_units_that_adopt_together_leave_fewer_assignments():
     data = RECIPES["windows"].frame()
     open_ = data["first"] < data["start"]
     towns = data["town"][open_].unique()
-    found = ek.adoption_bounds(panel_of(data), overall, together="window")
+    found = ek.adoption_bounds(panel_of(data), overall, together="window", few="show")
     window = data.groupby("town")["start"].first()
     rows = by_hand(data, towns, overall, shared=lambda town: window[town])
     assert len(rows) == 4
     thetas = [row[0][0] for row in rows]
     np.testing.assert_allclose([found.low[0], found.high[0]], [min(thetas), max(thetas)],
                                atol=TWIN)  # fmt: skip
-    alone = ek.adoption_bounds(panel_of(data), overall)
+    alone = ek.adoption_bounds(panel_of(data), overall, few="show")
     assert alone.method.startswith("all 256 assignments")
     assert alone.low[0] <= found.low[0] <= found.high[0] <= alone.high[0]
-    cluster = ek.adoption_bounds(panel_of(data), overall, together="cluster")
+    cluster = ek.adoption_bounds(panel_of(data), overall, together="cluster", few="show")
     assert alone.low[0] <= cluster.low[0] <= cluster.high[0] <= alone.high[0]
 
 
 def test_a_search_says_so_and_lies_within_the_exact_bounds():
     data = RECIPES["windows"].frame()
-    exact = ek.adoption_bounds(panel_of(data), overall)
-    search = ek.adoption_bounds(panel_of(data), overall, most=255)
+    exact = ek.adoption_bounds(panel_of(data), overall, few="show")
+    search = ek.adoption_bounds(panel_of(data), overall, most=255, few="show")
     assert not search.exact
     assert search.method.startswith("search over 256 assignments of dates to 8 groups of units, ")
     assert "may lie further out" in search.method
@@ -105,7 +113,7 @@ def test_a_search_says_so_and_lies_within_the_exact_bounds():
 def test_true_dates_lie_within_the_bounds():
     data, towns = frame()
     truth = data.assign(start=data["start"].where(~data["town"].isin(towns), data["first"]))
-    found = ek.adoption_bounds(panel_of(data), overall)
+    found = ek.adoption_bounds(panel_of(data), overall, few="show")
     theta = overall(panel_of(truth, cohort="start")).theta[0]
     assert found.low[0] <= theta <= found.high[0]
 
@@ -116,13 +124,13 @@ def test_a_coordinate_that_some_dates_do_not_have_is_bounded_by_the_others():
     def event(panel):
         return ek.aggregate(ek.did.callaway_santanna(panel, base="universal"), by="event")
 
-    found = ek.adoption_bounds(panel_of(data), event)
-    assert list(found.table.index) == list(ek.infer(event(panel_of(data))).table.index)
+    found = ek.adoption_bounds(panel_of(data), event, few="show")
+    assert list(found.table.index) == list(ek.infer(event(panel_of(data)), few="show").table.index)
     assert np.isfinite(found.table.to_numpy()).all()
     # Without 2001, only units that adopt in 2003 are seen three years before.
     late = data[(data["start"] != 2002) & (data["year"] != 2001)]
     late = late[late["start"].isna() | (late["first"] < late["start"])]
-    found = ek.adoption_bounds(panel_of(late), event, together="window")
+    found = ek.adoption_bounds(panel_of(late), event, together="window", few="show")
     assert found.notes == ("-3 has no estimate under 1 of the assignments",)
     at = list(found.table.index).index(-3)
     assert found.low[at] == found.high[at]
@@ -130,7 +138,7 @@ def test_a_coordinate_that_some_dates_do_not_have_is_bounded_by_the_others():
 
 def test_the_table_and_the_print_carry_what_a_reader_needs():
     data, _ = frame()
-    found = ek.adoption_bounds(panel_of(data), overall)
+    found = ek.adoption_bounds(panel_of(data), overall, few="show")
     assert found.provenance == "synthetic"
     assert list(found.table) == ["estimate", "low", "high", "conf_low", "conf_high"]
     assert isinstance(found.table, pd.DataFrame)

@@ -132,7 +132,7 @@ def test_averages_count_the_treated_units_of_their_cohorts():
     assert ek.aggregate(all_, by="cohort").counts.tolist() == [[10, 30], [10, 20]]
     assert ek.aggregate(all_).counts.tolist() == [[20, 30]]
     assert ek.aggregate(ek.aggregate(all_, by="cohort")).counts.tolist() == [[20, 30]]
-    assert list(ek.infer(event).table)[-2:] == ["treated", "controls"]
+    assert {"treated", "controls"} <= set(ek.infer(event, few="show").table)
 
 
 CELLS = {
@@ -154,7 +154,9 @@ def test_every_table_of_cells_counts_its_units(name):
         here = gaps["year"] == t
         assert treated == (here & (start == g)).sum()
         assert against == (here & (np.isinf(start) if controls == "never" else start > t)).sum()
-    assert {"treated", "controls"} <= set(ek.infer(ek.aggregate(found, by="event")).table)
+    assert {"treated", "controls"} <= set(
+        ek.infer(ek.aggregate(found, by="event"), few="show").table
+    )
 
 
 def test_triple_differences_and_synthetic_weights_count_their_units():

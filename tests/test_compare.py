@@ -83,6 +83,7 @@ def test_the_samples_say_what_each_used_and_dropped_and_why():
             "complete": overall(ek.did.callaway_santanna, unbalanced="balanced"),
             "not linear": overall(ek.did.callaway_santanna, covariates=["base"]),
         },
+        few="show",
     ).samples.set_index("estimator")
     assert len(panel.y) == 239
     # Town 4 is always treated: no comparison uses it. Town 0 has a gap.

@@ -53,7 +53,7 @@ NUMBERS = {
     "string_ids": lambda: theta(
         overall(panel(mpdta().assign(county=lambda d: "c" + d["county"].astype(str))))),
     "state_clusters": lambda: ek.infer(
-        overall(panel(cluster="state"), covariates=X), vcov="CR0").std_error[0],
+        overall(panel(cluster="state"), covariates=X), vcov="CR0", few="show").std_error[0],
     "unbalanced_pairwise": lambda: theta(
         ek.did.callaway_santanna(panel(holes())).select(cohort=2004, time=2004)),
     "unbalanced_balanced": lambda: theta(overall(panel(holes()), unbalanced="balanced")),

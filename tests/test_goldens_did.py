@@ -50,7 +50,7 @@ def known(estimate):
 
 
 def cr0(estimate):
-    return ek.infer(estimate, vcov="CR0")
+    return ek.infer(estimate, vcov="CR0", few="show")
 
 
 # --- Numbers printed by R packages --------------------------------------------------------------
@@ -104,7 +104,7 @@ def bands():
         f"{name}: {part}, simulated": float(np.quantile(ratio.max(axis=1), 0.95))
         for (name, part), ratio in zip(places, ratios, strict=True)
     }
-    plug_in = ek.infer(made["never"]["events"], vcov="CR0", band=True)
+    plug_in = ek.infer(made["never"]["events"], vcov="CR0", band=True, few="show")
     return out | {"never: events, plug-in": plug_in}
 
 
@@ -121,11 +121,16 @@ def two_way():
     left = left - left.mean(axis=0) - left.mean(axis=1, keepdims=True) + left.mean()
     weights = estimate.weights[:, 0]
     iid = float(np.sqrt((left**2).sum() / (2500 - 505) * (weights @ weights)))
-    every_row = ek.infer(alone, vcov="CR1S")
+    every_row = ek.infer(alone, vcov="CR1S", few="show")
     return {
-        "two-way": ek.infer(estimate, vcov="CR1S"),
-        **{f"two-way, {kind}": ek.infer(estimate, vcov=kind) for kind in ("CR0", "CR1")},
-        **{f"two-way by state, {v}": ek.infer(state, vcov=v) for v in ("CR0", "CR1", "CR2")},
+        "two-way": ek.infer(estimate, vcov="CR1S", few="show"),
+        **{
+            f"two-way, {kind}": ek.infer(estimate, vcov=kind, few="show") for kind in ("CR0", "CR1")
+        },
+        **{
+            f"two-way by state, {v}": ek.infer(state, vcov=v, few="show")
+            for v in ("CR0", "CR1", "CR2")
+        },
         **{f"two-way, HC1{by}": every_row for by in ("", ", by R")},
         **{f"two-way, iid{by}": iid for by in ("", ", by R")},
     }
@@ -138,7 +143,7 @@ def sun_abraham():
     event = ek.aggregate(cells, by="event", weights=known(cells))
     assert [key[0] for key in event.index.keys] == [-4, -3, -2, 0, 1, 2, 3]
     return {
-        "sun-abraham: events": ek.infer(event, vcov="CR1S"),
+        "sun-abraham: events": ek.infer(event, vcov="CR1S", few="show"),
         "sun-abraham: overall": ek.infer(ek.aggregate(after, weights=known(after)), vcov="CR1S"),
     }
 
@@ -195,7 +200,7 @@ def extended():
     event = [t - g for g, t in estimate.index.keys]
     share = np.equal.outer(range(4), event) * estimate.mass.theta
     mean = written.contrast(share / share.sum(axis=1, keepdims=True), ["0", "1", "2", "3"])
-    return {"extended two-way, population: events": ek.infer(mean, vcov="CR1S")}
+    return {"extended two-way, population: events": ek.infer(mean, vcov="CR1S", few="show")}
 
 
 def synthetic():
@@ -285,7 +290,7 @@ def test_linearmodels_has_the_same_two_way_regression(made, options):
         cov_type="clustered", clusters=table[["c"]], debiased=True, group_debias=True,
         auto_df=False, count_effects=False,
     )  # fmt: skip
-    ours = ek.infer(ek.did.two_way(data))
+    ours = ek.infer(ek.did.two_way(data), few="show")
     np.testing.assert_allclose(ours.estimate, theirs.params, rtol=0, atol=PARITY)
     np.testing.assert_allclose(ours.std_error, theirs.std_errors, rtol=0, atol=PARITY)
 

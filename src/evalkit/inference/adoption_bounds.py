@@ -29,6 +29,7 @@ from evalkit.core.panel import Panel
 from evalkit.core.progress import progress
 from evalkit.core.provenance import Provenance
 from evalkit.inference.covariance import Vcov
+from evalkit.inference.few import Few
 from evalkit.inference.infer import Inference, infer
 from evalkit.inference.resample import Estimator, quietly
 
@@ -141,6 +142,7 @@ def adoption_bounds(
     most: int = 1000,
     vcov: Vcov = "CR1",
     level: float = 0.95,
+    few: Few = "withhold",
 ) -> AdoptionBounds:
     r"""Lowest and highest estimate over all adoption dates that the windows admit.
 
@@ -162,8 +164,8 @@ def adoption_bounds(
         Which units of one window must share a date: none; those of a cluster; all of them.
     most : int
         Largest number of assignments that are all estimated.
-    vcov, level
-        As in :func:`infer`.
+    vcov, level, few
+        As in :func:`infer`. The interval is withheld where that of some assignment is.
 
     Returns
     -------
@@ -206,7 +208,7 @@ def adoption_bounds(
         )
         raise PanelError(f"the panel {why}")
     groups = _groups(panel.whole, together)
-    trial = _Trial(panel.whole, estimator, groups, vcov, level)
+    trial = _Trial(panel.whole, estimator, groups, vcov, level, few)
     excluded = trial.judge(quietly(estimator, panel))
     total = prod(len(group.dates) for group in groups)
     if total <= most:
@@ -222,7 +224,11 @@ def adoption_bounds(
             f"search over {total:.3g} assignments of dates to {len(groups)} groups of units, "
             f"{len(trial.made)} tried: the ends may lie further out"
         )
-    return trial.bounds(excluded, exact=total <= most, method=method)
+    bounds = trial.bounds(excluded, exact=total <= most, method=method)
+    if trial.doubts:
+        doubt = f"{trial.doubts[0]} So it is under {len(trial.doubts)} of the dates tried."
+        warnings.warn(doubt, DoubtWarning, stacklevel=2)
+    return bounds
 
 
 def _groups(whole: Panel, together: Together) -> tuple[Dated, ...]:
@@ -253,14 +259,19 @@ class _Trial:
     groups: tuple[Dated, ...]
     vcov: Vcov
     level: float
+    few: Few
     made: dict[Choice, dict[Key, tuple[float, float, float]]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     def judge(self, estimate: Estimate) -> Inference:
         """Doubts about single assignments would be repeated as often as they are tried."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DoubtWarning)
-            return infer(estimate, vcov=self.vcov, level=self.level)
+            found = infer(estimate, vcov=self.vcov, level=self.level, few=self.few)
+        if found.withheld is not None:
+            self.doubts.append(found.caution)
+        return found
 
     def at(self, choice: Choice) -> dict[Key, tuple[float, float, float]]:
         """What one assignment gives; nothing, with the reason kept, where there is no answer."""

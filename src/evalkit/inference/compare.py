@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -9,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalkit.core.errors import CombinationError, IdentificationError, OptionError, some
+from evalkit.core.errors import (
+    CombinationError,
+    DoubtWarning,
+    IdentificationError,
+    OptionError,
+    some,
+)
 from evalkit.core.estimate import Estimate, stack
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
@@ -132,11 +139,15 @@ def compare(
     joint = stack({" minus ".join(pair): part for pair, part in parts.items()})
     keys = tuple((*pair, *key) for pair in parts for key in common)
     differences = joint.relabel(Index(("first", "second", *first.index.levels), keys))
-    return Comparison(
-        together=infer(stack(shared, level="estimator"), vcov=vcov, level=level, few=few),
-        differences=infer(differences, vcov=vcov, level=level, few=few),
-        samples=_samples(panel, shared),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DoubtWarning)
+        together, apart = (
+            infer(one, vcov=vcov, level=level, few=few)
+            for one in (stack(shared, level="estimator"), differences)
+        )
+    if together.withheld is not None:
+        warnings.warn(together.caution, DoubtWarning, stacklevel=2)
+    return Comparison(together, apart, _samples(panel, shared))
 
 
 def _run(estimator: Estimator, panel: Panel, name: str) -> Estimate:
