@@ -179,7 +179,7 @@ SMALL = dict.fromkeys(("CR2", "CR3"), ("homogeneous", "few_clusters", "few_treat
 COVARIATE = ("homogeneous", "covariate_trends")
 DOSE = ("dose", "dose_selected")
 AGAIN = 100  # estimates in one draw of a method that resamples
-FEWER = 80  # draws of such a method
+FEWER = 25  # draws of such a method
 
 METHODS = {
     "two_way": Method(two_way, CLUSTERED, designs=BASIC, only=SMALL),
@@ -272,4 +272,4 @@ METHODS = {
     ),
 }
 
-DID = Study("did", DESIGNS, METHODS, sizes={20: 200, 50: 200, PROVINCE: 300, 500: 100})
+DID = Study("did", DESIGNS, METHODS, sizes={20: 50, 50: 50, PROVINCE: 50, 500: 25})
