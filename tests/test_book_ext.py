@@ -27,7 +27,7 @@ PACKAGE_WEIGHT = 1_000_000  # bytes: the font is a small part of an installed pa
 pytest.importorskip("sphinx", reason="the book's extension needs the `book` extra")
 sys.path.insert(0, str(EXTENSION))
 
-from evalbook import anchors, api, pages, register, search, tables, tiers  # noqa: E402
+from evalbook import anchors, api, benchmarks, pages, register, search, tables, tiers  # noqa: E402
 
 CONF = f"""
 import sys
@@ -367,3 +367,42 @@ def test_figures_draw_chinese_in_both_weights(
         figure.savefig(tmp_path / "figure.png")  # a missing glyph is a warning, and so an error
     assert caplog.text == ""
     assert (tmp_path / "figure.png").stat().st_size > 0
+
+
+# --- Benchmarks -----------------------------------------------------------------------------------
+
+
+def timed(peer: str, cpu: str, ratio: str, agrees: str = "yes", aim: str = "") -> dict[str, str]:
+    row = dict.fromkeys(
+        ["task", "what", "version", "units", "periods", "peak_mb", "largest_gap", "note"], "1"
+    )
+    return {**row, "peer": peer, "cpu_seconds": cpu, "ratio": ratio, "agrees": agrees, "aim": aim}
+
+
+def test_the_fastest_package_with_another_number_is_no_rival() -> None:
+    rows = [
+        timed("evalkit", "1", "1", aim="5"),
+        timed("fast", "0.5", "0.5", agrees="no"),
+        timed("slow", "4", "4"),
+        timed("stopped", "", "", agrees=""),
+    ]
+    (found,) = benchmarks.compared(rows)
+    assert found.rival is rows[2]
+    assert found.missed
+    assert "another number" in benchmarks.cell(rows[1])
+
+
+def test_where_evalkit_is_slower_the_answer_counts_it() -> None:
+    rows = [timed("evalkit", "1", "1", aim="5"), timed("fast", "0.5", "0.5")]
+    assert "slower one in 1." in benchmarks.answer(rows)
+    assert "in 0 of 1." in benchmarks.answer(rows)
+    assert "(slower)" in benchmarks.overview(rows).astext()
+
+
+def test_the_stored_benchmarks_name_versions_and_compare_numbers() -> None:
+    path = ROOT / "data" / "benchmarks" / "did.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(row["version"] for row in rows)
+    assert all(row["compared"] for row in rows if row["cpu_seconds"] and row["units"])
+    assert "processor" in json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
