@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from simulations.did import DID
-from simulations.gaps import GAPS
 from simulations.inference import INFERENCE
 from simulations.placebo import MICHIGAN
 
-STUDIES = {study.name: study for study in (DID, INFERENCE, MICHIGAN, GAPS)}
+STUDIES = {study.name: study for study in (DID, INFERENCE, MICHIGAN)}
