@@ -5,5 +5,6 @@ from __future__ import annotations
 from simulations.did import DID
 from simulations.inference import INFERENCE
 from simulations.placebo import MICHIGAN
+from simulations.sensitivity import SENSITIVITY
 
-STUDIES = {study.name: study for study in (DID, INFERENCE, MICHIGAN)}
+STUDIES = {study.name: study for study in (DID, INFERENCE, MICHIGAN, SENSITIVITY)}

@@ -7,6 +7,7 @@ by the build itself.
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from evalkit.data.county import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTENSION = ROOT / "book" / "_ext"
@@ -27,7 +30,7 @@ PACKAGE_WEIGHT = 1_000_000  # bytes: the font is a small part of an installed pa
 pytest.importorskip("sphinx", reason="the book's extension needs the `book` extra")
 sys.path.insert(0, str(EXTENSION))
 
-from evalbook import anchors, api, pages, register, search, tables, tiers  # noqa: E402
+from evalbook import anchors, api, benchmarks, pages, register, search, tables, tiers  # noqa: E402
 
 CONF = f"""
 import sys
@@ -79,6 +82,19 @@ LISTS = """
 
 ```{status}
 ```
+
+```{codebook}
+```
+"""
+CHAPTER = """
+# A chapter
+
+```{when} real
+Said of **real** records.
+```
+```{when} synthetic
+Said of simulated ones alone: {claim}`nobody_made_this`.
+```
 """
 
 
@@ -112,7 +128,7 @@ class Project:
         self.write("results/figures/chapter.flat.csv", "a,b\n1,2\n")
         self.register(dose=DOSE, first_1993=claim(0.39))
         cells = [
-            {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# A chapter"},
+            {"cell_type": "markdown", "id": "a", "metadata": {}, "source": CHAPTER},
             self.code("b", 'ek.claim("dose", estimate, unit="percentage points")'),
             self.code("c", 'for year in (1993,):\n    ek.claim(f"first_{year}", x, unit="pp")'),
         ]
@@ -187,6 +203,22 @@ def test_a_chapter_without_a_badge_gets_the_one_of_its_register(built: Project) 
     page = built.page("notebooks/chapter.html")
     assert 'class="tier tier-real"' in page
     assert tiers.TIERS["real"].sentence in page
+
+
+def test_what_is_said_of_one_tier_stands_only_where_the_outcomes_are_of_it(built: Project) -> None:
+    page = built.page("notebooks/chapter.html")
+    assert "Said of <strong>real</strong> records." in page
+    assert "simulated ones" not in page
+
+
+def test_the_codebook_has_every_column_of_every_table_in_both_languages(built: Project) -> None:
+    page = html.unescape(built.page("book/lists.html"))
+    page = page.replace("’", "'").replace("“", '"').replace("”", '"')
+    for table, contract in TABLES.items():
+        assert f"{contract.zh} {table}" in page
+        for name, column in contract.columns.items():
+            assert f">{name}<" in page
+            assert f"{column.label} {column.zh}" in page
 
 
 def test_the_lists_show_value_cell_page_and_data(built: Project) -> None:
@@ -367,3 +399,42 @@ def test_figures_draw_chinese_in_both_weights(
         figure.savefig(tmp_path / "figure.png")  # a missing glyph is a warning, and so an error
     assert caplog.text == ""
     assert (tmp_path / "figure.png").stat().st_size > 0
+
+
+# --- Benchmarks -----------------------------------------------------------------------------------
+
+
+def timed(peer: str, cpu: str, ratio: str, agrees: str = "yes", aim: str = "") -> dict[str, str]:
+    row = dict.fromkeys(
+        ["task", "what", "version", "units", "periods", "peak_mb", "largest_gap", "note"], "1"
+    )
+    return {**row, "peer": peer, "cpu_seconds": cpu, "ratio": ratio, "agrees": agrees, "aim": aim}
+
+
+def test_the_fastest_package_with_another_number_is_no_rival() -> None:
+    rows = [
+        timed("evalkit", "1", "1", aim="5"),
+        timed("fast", "0.5", "0.5", agrees="no"),
+        timed("slow", "4", "4"),
+        timed("stopped", "", "", agrees=""),
+    ]
+    (found,) = benchmarks.compared(rows)
+    assert found.rival is rows[2]
+    assert found.missed
+    assert "another number" in benchmarks.cell(rows[1])
+
+
+def test_where_evalkit_is_slower_the_answer_counts_it() -> None:
+    rows = [timed("evalkit", "1", "1", aim="5"), timed("fast", "0.5", "0.5")]
+    assert "slower one in 1." in benchmarks.answer(rows)
+    assert "in 0 of 1." in benchmarks.answer(rows)
+    assert "(slower)" in benchmarks.overview(rows).astext()
+
+
+def test_the_stored_benchmarks_name_versions_and_compare_numbers() -> None:
+    path = ROOT / "data" / "benchmarks" / "did.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert all(row["version"] for row in rows)
+    assert all(row["compared"] for row in rows if row["cpu_seconds"] and row["units"])
+    assert "processor" in json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))

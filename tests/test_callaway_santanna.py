@@ -12,7 +12,8 @@ from scipy.optimize import root
 import evalkit as ek
 from evalkit.core.adoption import Starts
 from evalkit.core.errors import IdentificationError, OptionError, PanelError
-from evalkit.did.group_time import from_changes, from_paths, from_records, plan
+from evalkit.did.changes import from_changes
+from evalkit.did.group_time import from_paths, from_records, plan
 from evalkit.engines.cohorts import Cohorts
 from golden_moderndid import FILE, IMPROVED, two_periods
 from golden_nonlinear import frame as nonlinear_frame

@@ -109,9 +109,9 @@ def test_two_way_clusters_of_units_add_two_sums_and_take_off_the_third(by):
 def test_two_way_clusters_that_change_within_units_use_rows():
     p = RECIPES["unbalanced"].panel()
     f = ek.did.two_way(p)
-    x = f.weights[:, 0] * 1.0
-    fit = f.leverage
-    rows = x * fit.residual
+    dummies = (p.unit[:, None] == np.arange(p.n_units), p.time[:, None] == np.arange(p.n_periods))
+    design = np.column_stack([p.treated, *dummies])
+    rows = f.weights[:, 0] * (p.y - design @ np.linalg.lstsq(design, p.y)[0])
     total = 0.0
     for codes, sign in ((p.unit, 1), (p.time, 1), (np.arange(len(p.y)), -1)):
         size = codes.max() + 1

@@ -21,13 +21,27 @@ def factored(request):
     rng = np.random.default_rng(3)
     size = request.param
     group = rng.integers(0, min(size, 3), 60)
-    return Scores(Rows(rng.normal(size=(60, 7)), group, size), rng.normal(size=(size, 7, 4)))
+    return Scores(Rows.of(rng.normal(size=(60, 7)), group, size), rng.normal(size=(size * 7, 4)))
 
 
 def written_out(scores):
     """One unit after the other: the definition."""
-    z, group = scores.rows.z, scores.rows.group
-    return np.array([z[i] @ scores.lin[group[i]] for i in range(len(z))])
+    out = np.zeros(scores.shape)
+    for at, block, lin in zip(scores.rows.at, scores.rows.blocks, scores.split(), strict=True):
+        for unit, row in zip(at, block, strict=True):
+            out[unit] = row @ lin
+    return out
+
+
+def test_groups_may_differ_in_width_and_leave_units_out():
+    rng = np.random.default_rng(6)
+    rows = Rows([rng.normal(size=(3, 2)), rng.normal(size=(4, 5))],
+                [np.array([0, 4, 7]), np.array([1, 2, 3, 9])], 10)  # fmt: skip
+    scores = Scores(rows, rng.normal(size=(7, 3)))
+    psi = written_out(scores)
+    np.testing.assert_allclose(scores.psi(), psi, atol=TWIN)
+    np.testing.assert_allclose(scores.gram(), psi.T @ psi, atol=TWIN)
+    assert not psi[[5, 6, 8]].any()
 
 
 def test_psi_is_the_definition(factored):
@@ -54,7 +68,7 @@ def test_combinations_act_on_the_coordinates(factored):
 
 
 def test_scores_on_the_same_rows_add_without_being_written_out(factored):
-    other = Scores(factored.rows, factored.lin[:, :, ::-1])
+    other = Scores(factored.rows, factored.lin[:, ::-1])
     both = factored.plus(other, -1.0)
     assert both.rows is factored.rows
     expected = written_out(factored) - written_out(other)
@@ -62,7 +76,7 @@ def test_scores_on_the_same_rows_add_without_being_written_out(factored):
 
 
 def test_scores_on_other_rows_do_not_add(factored):
-    copy = Rows(factored.rows.z.copy(), factored.rows.group, factored.rows.size)
+    copy = Rows(factored.rows.blocks, factored.rows.at, factored.rows.size)
     assert factored.plus(Scores(copy, factored.lin), 1.0) is None
 
 
@@ -87,7 +101,7 @@ ESTIMATORS = {
 def test_an_estimate_is_the_same_in_factors_and_written_out(run):
     """Theta is untouched; covariances with and without clusters, averages and differences."""
     factored = run(STAGGERED.panel())
-    assert factored.scores.rows.size == 3
+    assert len(factored.scores.rows.blocks) == 3
     dense = type(factored)(
         factored.theta, factored.psi, factored.units, factored.cluster, factored.index,
         factored.meta, mass=factored.mass,

@@ -461,7 +461,7 @@ BAD = [
     ("no treated unit", no_start, {}, "no unit is treated"),
     ("no never-treated unit", all_start, {}, "no unit is never treated"),
     ("a gap", gap_in, {}, "unit 30 is not observed in 4 .* balanced panel"),
-    ("treated from the first period", first_period, {}, "cohort 0 left out: no period before"),
+    ("treated from the first period", first_period, {}, "all 16 treated units adopt in the first"),
     (
         "one period before",
         second_period,

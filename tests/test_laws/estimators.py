@@ -194,7 +194,7 @@ COHORTS = (*PLAIN, "staggered", "windows")
 EQUAL = {"unit_weights": "uniform", "time_weights": "uniform"}
 COUNTY_YEAR = ("unit", ("county", "time"))
 
-CASES = [
+EFFECTS = [
     Case("regression", lambda p: ek.did.regression(p, on=["x", "money"]), block=regressor("x")),
     Case("regression pooled", lambda p: ek.did.regression(p, on=["x"], absorb=()), absorbs=(),
          block=regressor("x")),
@@ -291,6 +291,8 @@ CASES = [
          block=dosed),
     Case("dose iv", lambda p: ek.did.dose_iv(p, exposure="money", start=START), linear=False,
          design=False, degree=(1.0, 1.0, 0.0), block=exposed),
+]  # fmt: skip
+GAPS = [
     Case("gap", lambda p: ek.gaps.gap(p, between="group", high="urban", low="rural"),
          absorbs=("time",), linear=False, design=False, block=urban),
     Case("ratio of means", lambda p: ek.gaps.gap(p, metric="ratio", **SIDES), VARIANT, absorbs=(),
@@ -346,3 +348,4 @@ CASES = [
     Case("relative spread", lambda p: ek.gaps.spread(p, metric="cv"), VARIANT, absorbs=(),
          linear=False, design=False, degree=0.0),
 ]  # fmt: skip
+CASES = [*EFFECTS, *GAPS]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Flags, Vector, cross, encode
+from evalkit.core.arrays import Codes, Flags, Matrix, Vector, cross, encode
 
 if TYPE_CHECKING:
     from evalkit.core.panel import Panel
+
+_found: WeakKeyDictionary[Panel, Starts] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,13 @@ class Starts:
 
     @classmethod
     def of(cls, panel: Panel) -> Starts:
-        """The cohorts of a panel."""
+        """The cohorts of a panel, found once."""
+        if panel not in _found:
+            _found[panel] = cls._of(panel)
+        return _found[panel]
+
+    @classmethod
+    def _of(cls, panel: Panel) -> Starts:
         if panel.earliest is None:
             code, start = encode(panel.cohort)
             return cls(start, start, code, panel.clock)
@@ -95,3 +104,10 @@ class Starts:
         """Periods ``(T,)`` in which it is known whether the cohort is treated."""
         known: Flags = (self.clock < self.earliest[g]) | (self.clock >= self.start[g])
         return known
+
+    @property
+    def event(self) -> Matrix:
+        """:attr:`evalkit.Panel.event` by cohort and period ``(G, T)``."""
+        start, earliest = self.start[:, None], self.earliest[:, None]
+        event: Matrix = self.clock - np.where(self.clock < start, earliest, start)
+        return event

@@ -14,6 +14,8 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 Codes: TypeAlias = npt.NDArray[np.intp]
 Labels: TypeAlias = npt.NDArray[Any]
 
+NARROW = 4  # a table of whole numbers may be this many times longer than what it counts
+
 
 def frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return ``values`` read-only, copied unless nobody else can write to it."""
@@ -22,10 +24,44 @@ def frozen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return out
 
 
+def sealed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Make an array that nobody else holds read-only, without a copy."""
+    values.flags.writeable = False
+    return values
+
+
 def encode(values: Labels) -> tuple[Codes, Labels]:
-    """Return integer codes ``(n,)`` and the sorted distinct labels they point to."""
-    labels, codes = np.unique(values, return_inverse=True)
-    return codes.reshape(-1).astype(np.intp), labels
+    """Return integer codes ``(n,)`` and the sorted distinct labels they point to.
+
+    Whole numbers within a narrow range (infinity among them) are counted, all others sorted.
+    """
+    values = np.asarray(values).reshape(-1)
+    offset = _offset(values)
+    if offset is None:
+        labels, codes = np.unique(values, return_inverse=True)
+        return codes.reshape(-1).astype(np.intp), labels
+    seen = np.zeros(int(offset.max()) + 1, bool)
+    seen[offset] = True
+    codes = (np.cumsum(seen) - 1)[offset]
+    labels = np.empty(int(np.count_nonzero(seen)), values.dtype)
+    labels[codes] = values
+    return codes, labels
+
+
+def _offset(values: Labels) -> Codes | None:
+    """Distance of whole numbers from the least of them; infinity lies one beyond the largest."""
+    if values.dtype.kind not in "iuf" or not len(values):
+        return None
+    low, high = values.min(), values.max()
+    finite = values
+    if np.isposinf(high):
+        infinite = np.isposinf(values)
+        high = values[~infinite].max(initial=low)
+        finite = np.where(infinite, high + 1, values)
+    if not (np.isfinite(low) and float(high) - float(low) < NARROW * len(values) + 1000):
+        return None
+    offset = (finite - low).astype(np.intp)
+    return offset if values.dtype.kind != "f" or (offset + low == finite).all() else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,14 +100,16 @@ class Groups:
 
     def rows(self) -> list[Codes]:
         """Row numbers of each group, in row order."""
-        order = np.argsort(self.codes, kind="stable")
+        small = self.codes.astype(np.uint16) if self.size <= 1 << 16 else self.codes
+        order = np.argsort(small, kind="stable")  # sixteen bits are sorted by counting
         counts = np.bincount(self.codes, minlength=self.size)
         return np.split(order, np.cumsum(counts)[:-1])
 
     def within(self, other: Groups) -> bool:
         """True if no group of ``self`` has rows in two groups of ``other``."""
-        pairs = np.unique(self.codes * other.size + other.codes)
-        return len(pairs) == len(np.unique(self.codes))
+        last = np.empty(self.size, np.intp)
+        last[self.codes] = other.codes
+        return bool((last[self.codes] == other.codes).all())
 
 
 def product(values: npt.NDArray[np.float64], matrix: Matrix) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ from evalkit.core.errors import CombinationError, some
 from evalkit.core.labels import Index, Key
 from evalkit.core.origin import Leverage, Linear, Meta
 from evalkit.core.provenance import combine
-from evalkit.core.scores import Scores
+from evalkit.core.scores import Scores, side_by_side
 from evalkit.core.sides import Sides, beside
 from evalkit.core.sparse import Sparse
 
@@ -116,7 +116,8 @@ class Estimate:
     @property
     def n_clusters(self) -> int:
         """Number of clusters ``G``."""
-        return len(np.unique(self.cluster))
+        alone = self.cluster is self.units
+        return len(self.units) if alone else len(encode(self.cluster)[1])
 
     @property
     def weights(self) -> Matrix:
@@ -361,7 +362,12 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
             "the estimates have different index levels: "
             + some(part.index.levels for part in parts)
         )
-    units, cluster, psis = align(*parts)
+    together = side_by_side(part.scores for part in parts)
+    if together is None:
+        units, cluster, psis = align(*parts)
+        together = Scores.dense(np.hstack(psis))
+    else:
+        units, cluster = parts[0].units, parts[0].cluster
     keys = tuple((name, *key) for name, part in estimates.items() for key in part.index.keys)
     origin, combination = None, None
     combinations = [part.combination for part in parts]
@@ -372,7 +378,7 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
         combination = np.hstack([c for c in combinations if c is not None])
     return Estimate(
         theta=np.concatenate([part.theta for part in parts]),
-        scores=Scores.dense(np.hstack(psis)),
+        scores=together,
         units=units,
         cluster=cluster,
         index=Index((level, *parts[0].index.levels), keys),

@@ -12,19 +12,10 @@ from typing import Any
 import numpy as np
 
 from evalkit.core.adoption import Starts
-from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen
-from evalkit.core.door import (
-    Door,
-    Owner,
-    as_number,
-    compact,
-    read_dates,
-    refuse_duplicates,
-    refuse_text_or_repeats,
-    refuse_weights,
-    switched_on,
-)
+from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen, sealed
+from evalkit.core.door import Door, as_number, missing, refuse_text_or_repeats
 from evalkit.core.errors import OptionError, PanelError, check_option, some
+from evalkit.core.order import Order, compact, read_dates, refuse_weights, switched_on
 from evalkit.core.provenance import TIERS, Provenance
 
 NEVER = np.inf
@@ -173,62 +164,44 @@ class Panel:
         grouping = [unit, time, *([cluster] if cluster else []), *categories]
         door.require([*grouping, *numeric, *dates])
         values = {name: door.number(name) for name in dict.fromkeys(numeric)}
-        labels = {name: door.label(name) for name in dict.fromkeys(grouping)}
-
-        ledger = [
-            f"{int(np.isnan(column).sum())} rows dropped: {name} is missing"
-            for name, column in values.items()
-            if np.isnan(column).any()
-        ]
-        rows = np.flatnonzero(~np.any([np.isnan(column) for column in values.values()], axis=0))
-        if not len(rows):
+        gaps = missing(values)
+        ledger = [f"{int(gap.sum())} rows dropped: {name} is missing" for name, gap in gaps.items()]
+        kept = ~np.any(list(gaps.values()), axis=0) if gaps else None
+        if kept is not None and not kept.any():
             raise PanelError(f"no row is complete: {some(ledger)}")
-        unit_codes, units = compact(*labels[unit], rows)
-        time_codes, times = compact(*labels[time], rows)
-        cell = unit_codes * len(times) + time_codes
-        if (np.diff(cell) <= 0).any():
-            order = np.argsort(cell, kind="stable")
-            rows, cell = rows[order], cell[order]
-            unit_codes, time_codes = unit_codes[order], time_codes[order]
-        refuse_duplicates(unit, time, cell, units, times, rows)
-
-        first = np.concatenate([[0], np.flatnonzero(np.diff(unit_codes)) + 1])
-        owner = Owner(unit_codes, units, first, rows)
+        order = Order.of(door, unit, time, kept)
+        weights = order.pick(values[weight])[0] if weight else np.broadcast_to(1.0, len(order.unit))
         if weight:
-            refuse_weights(weight, values[weight][rows], rows)
-        cohorts, earliest = np.full(len(units), NEVER), None
+            refuse_weights(weight, weights, order)
+        cohorts, earliest = np.full(len(order.units), NEVER), None
         if dates:
-            cohorts, earliest = read_dates(door, dates, owner, times, NEVER)
+            cohorts, earliest = read_dates(door, dates, order, NEVER)
         elif treatment:
-            column = values[treatment][rows]
-            cohorts, note = switched_on(treatment, column, owner, time_codes, times, NEVER)
+            column = order.pick(values[treatment])[0]
+            cohorts, note = switched_on(treatment, column, order, NEVER)
             ledger += note
-        clusters = units
+        units = clusters = sealed(order.units)
         if cluster:
-            codes, names = labels[cluster]
-            clusters = owner.constant(cluster, names[codes[rows]], "a unit belongs to one cluster")
-        doses = None
-        if dose:
-            doses = frozen(owner.constant(dose, values[dose][rows], "a unit has one dose"))
-        always = int((cohorts <= as_number(times)[0]).sum())
+            clusters = order.label(door, cluster, "a unit belongs to one cluster")
+        doses = order.constant(dose, values[dose], "a unit has one dose") if dose else None
+        always = int((cohorts <= as_number(order.times)[0]).sum())
         if always:
             ledger.append(f"{always} units are treated in every period")
         panel = cls(
-            y=values[outcome][rows],
-            unit=unit_codes,
-            time=time_codes,
+            y=sealed(order.pick(values[outcome])[0]),
+            unit=order.unit,
+            time=order.time,
             units=units,
-            times=times,
-            cohort=cohorts,
-            weight=values[weight][rows] if weight else np.ones(len(rows)),
+            times=order.times,
+            cohort=sealed(cohorts),
+            weight=sealed(weights),
             cluster=clusters,
-            x=np.stack([values[name][rows] for name in covariates], axis=1)
-            if covariates
-            else np.zeros((len(rows), 0)),
+            x=sealed(order.pick(*(values[name] for name in covariates)).T),
             names=tuple(covariates),
-            dose=doses,
+            dose=None if doses is None else sealed(doses),
             categories={
-                name: Category(*map(frozen, compact(*labels[name], rows))) for name in categories
+                name: Category(*map(sealed, compact(*door.label(name), order.rows)))
+                for name in categories
             },
             outcome=outcome,
             provenance=provenance,
@@ -307,6 +280,8 @@ class Panel:
 
     def wide(self) -> Matrix:
         """Outcome as ``(N, T)``, NaN where a unit is not observed."""
+        if self.balanced:
+            return self.y.reshape(self.n_units, self.n_periods)
         out = np.full((self.n_units, self.n_periods), np.nan)
         out[self.unit, self.time] = self.y
         return out

@@ -7,43 +7,62 @@ per cohort, so that an estimate and its covariance cost nothing after one pass o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Matrix, frozen, product
+from evalkit.core.arrays import Codes, Groups, Matrix, frozen, product, sealed
+from evalkit.core.threads import one_thread
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows ``z`` ``(N, d)`` in groups ``0 .. size - 1``, shared by the estimates made from them."""
+    """Rows of ``size`` units in groups, shared by the estimates made from them.
 
-    z: Matrix
-    group: Codes
+    Attributes
+    ----------
+    blocks : sequence of Matrix (n_c, d_c)
+        Rows of each group; groups may differ in width.
+    at : sequence of Codes (n_c,)
+        The units they belong to. A unit stands in one group.
+    size : int
+        Number of units ``N``; those in no group contribute nothing.
+    """
+
+    blocks: Sequence[Matrix]
+    at: Sequence[Codes]
     size: int
 
-    @cached_property
-    def scatter(self) -> Matrix:
-        """``z'z`` within each group, ``(size, d, d)``."""
-        if self.size == 1:
-            return (self.z.T @ self.z)[None]
-        return np.stack([block.T @ block for block in self.blocks])
+    @classmethod
+    def of(cls, z: Matrix, group: Codes, groups: int) -> Rows:
+        """The rows of a matrix ``(N, d)``, dealt out to their groups."""
+        at = Groups(group, groups).rows()
+        return cls([z[rows] for rows in at], at, len(z))
 
     @cached_property
-    def blocks(self) -> list[Matrix]:
-        """The rows of each group."""
-        return [self.z[rows] for rows in Groups(self.group, self.size).rows()]
+    def scatter(self) -> list[Matrix]:
+        """``z'z`` within each group ``(d_c, d_c)``."""
+        return [block.T @ block for block in self.blocks]
 
-    def sums(self, cluster: Codes, clusters: int) -> Matrix:
-        """Sums of rows by cluster and group ``(clusters, size, d)``."""
-        cell = cluster * self.size + self.group
-        return Groups(cell, clusters * self.size).sum(self.z).reshape(clusters, self.size, -1)
+    @cached_property
+    def columns(self) -> list[slice]:
+        """The columns of each group among the ``D`` of all."""
+        ends = np.cumsum([block.shape[1] for block in self.blocks]).tolist()
+        return [slice(start, end) for start, end in pairwise([0, *ends])]
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Contributions ``(N, k)``: ``psi[i] = rows.z[i] @ lin[rows.group[i]]``.
+    """Contributions ``(N, k)``: the units of group ``c`` have ``blocks[c] @ lin_c``.
+
+    Attributes
+    ----------
+    rows : Rows
+    lin : Matrix (D, k)
+        The matrices ``lin_c`` ``(d_c, k)``, one beneath the other.
 
     Examples
     --------
@@ -59,34 +78,45 @@ class Scores:
     @classmethod
     def dense(cls, psi: Matrix) -> Scores:
         """Scores held as a plain matrix."""
-        rows = Rows(frozen(psi), np.zeros(len(psi), np.intp), 1)
-        return cls(rows, np.eye(psi.shape[1])[None])
+        return cls(Rows([frozen(psi)], [np.arange(len(psi))], len(psi)), np.eye(psi.shape[1]))
 
     @property
     def shape(self) -> tuple[int, int]:
         """Units and coordinates."""
-        return len(self.rows.z), self.lin.shape[2]
+        return self.rows.size, self.lin.shape[1]
 
+    def split(self) -> list[Matrix]:
+        """``lin`` by group."""
+        return [self.lin[columns] for columns in self.rows.columns]
+
+    def parts(self) -> Iterator[tuple[Codes, Matrix]]:
+        """Units of each group and their contributions ``(n_c, k)``."""
+        for at, block, lin in zip(self.rows.at, self.rows.blocks, self.split(), strict=True):
+            yield at, block @ lin
+
+    @one_thread
     def psi(self) -> Matrix:
         """The contributions as a matrix ``(N, k)``."""
-        if self.rows.size == 1:
-            return frozen(self.rows.z @ self.lin[0])
-        out = np.empty(self.shape)
-        for c, at in enumerate(Groups(self.rows.group, self.rows.size).rows()):
-            out[at] = self.rows.z[at] @ self.lin[c]
-        return frozen(out)
+        out = np.zeros(self.shape)
+        for at, part in self.parts():
+            out[at] = part
+        return sealed(out)
 
+    @one_thread
     def gram(self) -> Matrix:
         """``psi'psi`` ``(k, k)``."""
-        gram: Matrix = np.einsum(
-            "cdk,cdl->kl", self.rows.scatter @ self.lin, self.lin, optimize=True
-        )
+        halves = [z @ lin for z, lin in zip(self.rows.scatter, self.split(), strict=True)]
+        gram: Matrix = self.lin.T @ np.concatenate(halves)
         return gram
 
+    @one_thread
     def cluster_sums(self, cluster: Codes, clusters: int) -> Matrix:
-        """``psi`` summed by cluster ``(G, k)``."""
-        sums = self.rows.sums(cluster, clusters)
-        out: Matrix = np.einsum("gcd,cdk->gk", sums, self.lin, optimize=True)
+        """``psi`` summed by cluster ``(G, k)``; ``cluster`` holds the cluster of each unit."""
+        out = np.zeros((clusters, self.shape[1]))
+        for at, block, lin in zip(self.rows.at, self.rows.blocks, self.split(), strict=True):
+            mine = Groups(cluster[at], clusters)
+            narrow = lin.shape[1] < len(lin)
+            out += mine.sum(block @ lin) if narrow else mine.sum(block) @ lin
         return out
 
     def dot(self, matrix: Matrix) -> Scores:
@@ -95,10 +125,25 @@ class Scores:
 
     def take(self, positions: list[int]) -> Scores:
         """Scores of some coordinates; a coordinate without an answer (NaN) stays alone."""
-        return Scores(self.rows, self.lin[:, :, positions])
+        return Scores(self.rows, self.lin[:, positions])
+
+    @property
+    def equal(self) -> bool:
+        """True if all coordinates have the same contributions."""
+        if (self.lin == self.lin[:, :1]).all():
+            return True
+        return all((part == part[:, :1]).all() for _, part in self.parts())
 
     def plus(self, other: object, sign: float) -> Scores | None:
         """Sum of scores on the same rows, or None if the rows differ."""
         if not isinstance(other, Scores) or self.rows is not other.rows:
             return None
         return Scores(self.rows, self.lin + sign * other.lin)
+
+
+def side_by_side(scores: Iterable[object]) -> Scores | None:
+    """Scores on the same rows side by side, or None if the rows differ."""
+    parts = [part for part in scores if isinstance(part, Scores)]
+    if not parts or any(part.rows is not parts[0].rows for part in parts):
+        return None
+    return Scores(parts[0].rows, np.hstack([part.lin for part in parts]))

@@ -235,19 +235,23 @@ class Adoption:
         if self.eligible is not None:
             code = code + cohorts * self.eligible
         pairs = Pairs.of(self.panel, code, kinds * cohorts, apart)
-        rows = Groups(pairs.group, kinds * cohorts).rows()
-        cells = np.stack([pairs.repeat[at] @ pairs.mass[at] for at in rows])
+        groups = Groups(pairs.group, kinds * cohorts)
+        cells = groups.sum(pairs.mass * pairs.repeat[:, None])
         per_mass = self._per_mass(starts, cells.reshape(kinds, cohorts, -1), matrix)
+        if pairs.merged:  # a row for each group
+            sides = (pairs.mass[:, None] @ per_mass[:, pairs.group])[:, :, 0]
+            square = sides[0] ** 2
+            own, hidden = pairs.repeat @ square, square.sum(axis=0)
+            return Loads(pairs.clusters, sides, pairs.repeat, own, hidden)
         sides = np.zeros((2, len(pairs.clusters), matrix.shape[1]))
         own, hidden = np.zeros((2, matrix.shape[1]))
-        for c, at in enumerate(rows):
+        for c, at in enumerate(groups.rows()):
             treated, controls = (pairs.mass[at] @ side[c] for side in per_mass)
             sides[0, pairs.cluster[at]] += treated
             sides[1, pairs.cluster[at]] += controls
             moved = _hidden(treated, pairs.repeat[at])
             own, hidden = own + moved[0], hidden + moved[1]
-        repeat = pairs.repeat if pairs.merged else np.ones(len(pairs.clusters))
-        return Loads(pairs.clusters, sides, repeat, own, hidden)
+        return Loads(pairs.clusters, sides, np.ones(len(pairs.clusters)), own, hidden)
 
     def _per_mass(self, starts: Starts, mass: Matrix, matrix: Matrix) -> Matrix:
         """Load per mass ``(2, groups, T, k)``, from the mass of cells ``(kinds, C, T)``."""
@@ -255,10 +259,12 @@ class Adoption:
         free = np.isinf(date) if self.never else date > clock
         free = np.broadcast_to(free, mass.shape[1:])
         out = np.zeros((2, *mass.shape, matrix.shape[1]))
+        alone = np.array_equal(matrix, np.eye(len(matrix)))
         for kind, inside in enumerate(mass):
             cells = self._cells(starts, kind if len(mass) > 1 else None) * inside[:, :, None]
             total = cells.sum(axis=(0, 1))
-            share = (cells / np.where(total > 0, total, 1.0)) @ matrix
+            share = cells / np.where(total > 0, total, 1.0)
+            share = share if alone else share @ matrix
             out[0, kind] = _over(share, inside)
             others = (free * inside).sum(axis=0) - free * inside
             beside = _over(share, others)
@@ -278,8 +284,9 @@ class Adoption:
         else:
             cells = np.repeat((event >= 0)[:, :, None], len(self.index), axis=2)
         if "cohort" in levels:
-            keys, labels = self.index.level("cohort"), map(starts.label, range(len(latest)))
-            cells = cells & np.array([[key == label for key in keys] for label in labels])[:, None]
+            place = {starts.label(c): c for c in range(len(latest))}
+            cohort = np.array([place.get(key, -1) for key in self.index.level("cohort")])
+            cells = cells & (cohort == np.arange(len(latest))[:, None])[:, None]
         if kind is not None:
             other = ("eligible", "ineligible")[kind]
             cells = cells & np.array([side != other for side in self.index.level("side")])
@@ -319,8 +326,8 @@ class Pairs:
     @classmethod
     def of(cls, panel: Panel, group: Codes, size: int, apart: bool) -> Pairs:
         """The pairs of a panel whose units are in ``group`` ``(N,)``."""
-        alike = panel.balanced and bool((panel.weight == panel.weight[0]).all())
-        if alike and not apart and np.array_equal(panel.cluster, panel.units):
+        own = panel.cluster is panel.units or np.array_equal(panel.cluster, panel.units)
+        if own and not apart and panel.balanced and (panel.weight == panel.weight[0]).all():
             number = np.bincount(group, minlength=size)
             used = np.flatnonzero(number)
             mass = np.full((len(used), panel.n_periods), panel.weight[0])

@@ -97,6 +97,11 @@ class Sparse:
         """Scores of some coordinates."""
         return Sparse(self.own[:, positions], self.shared, self.lin[:, positions], self.units)
 
+    @property
+    def equal(self) -> bool:
+        """True if all coordinates have the same contributions."""
+        return self.dense().equal
+
     def smallest(self) -> Scores | Sparse:
         """A plain matrix where that is as good."""
         return self if len(self.units) * self.lin.shape[1] > DENSE else self.dense()
@@ -107,7 +112,7 @@ class Sparse:
         z = self.own.toarray() + self.shared @ np.where(hidden, 0.0, self.lin)
         lin = np.eye(self.lin.shape[1])
         lin[:, hidden] = np.nan
-        return Scores(Rows(frozen(z), np.zeros(len(z), np.intp), 1), lin[None])
+        return Scores(Rows([frozen(z)], [np.arange(len(z))], len(z)), lin)
 
     def plus(self, other: object, sign: float) -> Sparse | None:
         """Sum of scores on the same units, or None if the units differ."""

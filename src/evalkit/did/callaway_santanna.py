@@ -8,15 +8,15 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.adoption import Starts, plain
+from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Flags
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
-from evalkit.core.labels import Index
 from evalkit.core.origin import Linear, Meta
 from evalkit.core.panel import Panel
-from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
+from evalkit.core.threads import one_thread
+from evalkit.did.changes import from_changes
 from evalkit.did.group_time import (
     Base,
     Cell,
@@ -25,20 +25,20 @@ from evalkit.did.group_time import (
     Made,
     Source,
     alone,
-    from_changes,
     from_paths,
     from_records,
     plan,
     refuse_changing_weights,
 )
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, PathWeights
+from evalkit.engines.cohorts import Cohorts, PathWeights, cell_index, cohort_mass
 from evalkit.engines.doubly_robust import Method
 from evalkit.engines.placed import placed
 
 Unbalanced: TypeAlias = Literal["pairwise", "balanced", "records"]
 
 
+@one_thread
 def callaway_santanna(
     panel: Panel,
     *,
@@ -143,19 +143,18 @@ def callaway_santanna(
             f"no cohort has a comparison left: {some(lost)}. Add periods before adoption, or units "
             "that stay untreated."
         )
-    cohorts = None if unbalanced == "records" else Cohorts.of(panel)
+    records = unbalanced == "records"
+    cohorts = None if records else Cohorts.of(panel)
     made = _make(panel, cohorts, cells, covariates, covariates_from, method, unbalanced)
     if np.isnan(made.theta).all():
         raise IdentificationError("; ".join(reason.rstrip(".") for reason in made.failed))
-    index = Index(
-        ("cohort", "time"),
-        tuple((starts.label(c.g), plain(starts.clock[c.t])) for c in cells),
-    )
+    g = [cell.g for cell in cells]
+    index = cell_index(starts, g, [cell.t for cell in cells])
     origin: Linear | None = None
     if not covariates and cohorts is not None:
-        origin = PathWeights(cohorts, made.scores.lin[:, :-1])
+        origin = PathWeights(cohorts, made.scores.lin)
     elif not covariates:
-        origin = CellWeights(panel, cells, unbalanced == "records")
+        origin = CellWeights(panel, cells, records)
     return Estimate(
         made.theta,
         made.scores,
@@ -172,7 +171,7 @@ def callaway_santanna(
         ),
         origin=origin,
         combination=None if covariates else np.eye(len(cells)),
-        mass=_mass(panel, cohorts, starts, index, cells),
+        mass=cohort_mass(panel, index, g, None if records else made.scores.rows),
         counts=made.counts,
         sides=adopters(panel, index, never=control == "never"),
     )
@@ -224,22 +223,3 @@ def _complete(panel: Panel, full: Flags) -> Panel:
     """The panel of some units; the others are counted in the ledger."""
     note = f"{int((~full).sum())} units dropped: not seen in every period"
     return replace(panel.where(full[panel.unit]), ledger=(*panel.ledger, note))
-
-
-def _mass(
-    panel: Panel, cohorts: Cohorts | None, starts: Starts, index: Index, cells: list[Cell]
-) -> Estimate:
-    """Share of units in each cell's cohort, with the contributions that make it random."""
-    g = np.array([cell.g for cell in cells])
-    if cohorts is not None:
-        share = cohorts.mass[g] / cohorts.mass.sum()
-        lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(cells)))
-        lin[g, -1, np.arange(len(cells))] = 1 / cohorts.mass.sum()
-        scores = Scores(cohorts.rows, lin)
-    else:
-        rows = np.bincount(panel.unit, minlength=panel.n_units)
-        weight = np.bincount(panel.unit, panel.weight, minlength=panel.n_units) / rows
-        psi = (weight / weight.sum())[:, None] * (starts.code[:, None] == g)
-        share, scores = psi.sum(axis=0), Scores.dense(psi)
-    meta = Meta("share of the cohort", "counts", panel.outcome, len(panel.y), panel.provenance)
-    return Estimate(share, scores, panel.units, panel.cluster, index, meta)

@@ -244,10 +244,9 @@ def factored(
         observed[c.treated, k] = c.observations * weight[c.treated]
     total = observed.sum()
     k = len(index)
-    rows = Rows(frozen(np.hstack([psi, observed / total])), np.zeros(len(psi), np.intp), 1)
-    effect, share = np.zeros((1, 2 * k, k)), np.zeros((1, 2 * k, k))
-    effect[0, range(k), range(k)] = [np.nan if c.blind else 1.0 for c in of]
-    share[0, range(k, 2 * k), range(k)] = 1.0
+    rows = Rows([frozen(np.hstack([psi, observed / total]))], [np.arange(len(psi))], len(psi))
+    effect = np.vstack([np.diag([np.nan if c.blind else 1.0 for c in of]), np.zeros((k, k))])
+    share = np.vstack([np.zeros((k, k)), np.eye(k)])
     units = panel.units, panel.cluster, index
     counted = replace(meta, estimand="share of treated observations", method="counts")
     mass = Estimate(observed.sum(axis=0) / total, Scores(rows, share), *units, counted)

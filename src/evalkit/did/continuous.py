@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from evalkit.core.adoption import plain
 from evalkit.core.arrays import Labels, Matrix, Vector
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate
@@ -20,13 +21,14 @@ from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sides import Loads, Sides
+from evalkit.core.threads import one_thread
 from evalkit.did.dose import since
 from evalkit.engines.change import Change, ChangeWeights
-from evalkit.engines.cohorts import plain
 
 SPREAD = 1e-10  # least singular value of the basis over the doses, relative to the largest
 
 
+@one_thread
 def dose_curve(
     panel: Panel,
     *,

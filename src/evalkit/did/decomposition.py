@@ -11,11 +11,12 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
-from evalkit.core.scores import Scores
+from evalkit.core.threads import one_thread
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights
 
 
+@one_thread
 def bacon(panel: Panel) -> Estimate:
     r"""Goodman-Bacon decomposition: two-by-two comparisons, of which two-way effects are a mean.
 
@@ -77,7 +78,7 @@ def bacon(panel: Panel) -> Estimate:
         lin[other, :-1, k] = -change / cohorts.mass[other]
         keys.append((kind, starts.label(one), starts.label(other)))
         weight[k] = share
-    scores = Scores(cohorts.rows, lin)
+    scores = cohorts.scores(lin)
     index = Index(("type", "treated", "control"), tuple(keys))
     meta = Meta(
         "two-by-two comparison",
@@ -87,7 +88,7 @@ def bacon(panel: Panel) -> Estimate:
         panel.provenance,
         panel.ledger,
     )
-    given = Scores(cohorts.rows, np.zeros_like(lin))
+    given = cohorts.scores(np.zeros_like(lin))
     share = weight / weight.sum()
     return Estimate(
         np.einsum("ctk,c,ct->k", lin[:, :-1], cohorts.mass, cohorts.mean),
@@ -96,7 +97,7 @@ def bacon(panel: Panel) -> Estimate:
         panel.cluster,
         index,
         meta,
-        origin=PathWeights(cohorts, lin[:, :-1]),
+        origin=PathWeights(cohorts, scores.lin),
         combination=np.eye(len(pairs)),
         mass=Estimate(share, given, panel.units, panel.cluster, index, meta),
     )

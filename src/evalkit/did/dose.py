@@ -17,9 +17,11 @@ from evalkit.core.estimate import Estimate, align
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.threads import one_thread
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 
 
+@one_thread
 def dose_event_study(
     panel: Panel,
     *,
@@ -86,6 +88,7 @@ def dose_event_study(
     )
 
 
+@one_thread
 def dose_response(
     panel: Panel,
     *,
@@ -141,6 +144,7 @@ def dose_response(
     )
 
 
+@one_thread
 def dose_iv(
     panel: Panel,
     *,

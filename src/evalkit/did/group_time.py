@@ -1,7 +1,7 @@
-"""Cells of cohort and period: which comparisons there are, and three ways to make them.
+"""Cells of cohort and period: which comparisons there are, and two ways to make them.
 
-From cohort mean paths (balanced, no covariates), from changes of units seen twice, or from records
-that are seen once. No aggregation here.
+From cohort mean paths (balanced, no covariates), or from records that are seen once; changes of
+units seen twice have a module of their own. No aggregation here.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from evalkit.core.adoption import Starts, plain
-from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.engines.cohorts import Cohorts
-from evalkit.engines.doubly_robust import Method, four_groups, two_period
+from evalkit.engines.doubly_robust import Method, four_groups
 
 Control: TypeAlias = Literal["never", "not_yet"]
 Base: TypeAlias = Literal["varying", "universal"]
@@ -53,26 +53,28 @@ def plan(
     starts: Starts, control: Control, anticipation: int, base: Base
 ) -> tuple[list[Cell], list[str]]:
     """The comparisons to make, and in words those that cannot be made."""
-    clock, start, earliest = starts.clock, starts.start, starts.earliest
+    clock, earliest = starts.clock.tolist(), starts.earliest.tolist()
+    never = tuple(c for c, date in enumerate(earliest) if date == np.inf)
     cells, lost = [], []
-    for g in map(int, np.flatnonzero(np.isfinite(start))):
-        before = np.flatnonzero(clock + anticipation < earliest[g])
-        if not len(before):
+    for g, date in enumerate(earliest):
+        if date == np.inf:
+            continue
+        before = sum(now + anticipation < date for now in clock)
+        if not before:
             lost.append(f"cohort {starts.label(g)} left out: no period before its treatment")
             continue
         without = []
-        for t in map(int, np.flatnonzero(starts.known(g))):
-            exposed = clock[t] + anticipation >= earliest[g]
-            b = int(before[-1]) if exposed or base == "universal" else t - 1
+        for t in np.flatnonzero(starts.known(g)).tolist():
+            exposed = clock[t] + anticipation >= date
+            b = before - 1 if exposed or base == "universal" else t - 1
             if b < 0 or b == t:
                 continue
-            if control == "never":
-                against = np.flatnonzero(np.isinf(start))
-            else:
-                against = np.flatnonzero(earliest > clock[max(t, b)] + anticipation)
-                against = against[against != g]
-            if len(against):
-                cells.append(Cell(g, t, b, tuple(int(c) for c in against)))
+            against = never
+            if control == "not_yet":
+                last = clock[max(t, b)] + anticipation
+                against = tuple(c for c, other in enumerate(earliest) if other > last and c != g)
+            if against:
+                cells.append(Cell(g, t, b, against))
             else:
                 without.append(plain(clock[t]))
         if without:
@@ -84,74 +86,22 @@ def plan(
 
 def from_paths(cohorts: Cohorts, cells: Sequence[Cell]) -> Made:
     """Cells from cohort mean paths; contributions stay factored."""
-    m, mass = cohorts.mean, cohorts.mass
-    size = np.bincount(cohorts.code, minlength=cohorts.size)
-    theta = np.empty(len(cells))
-    counts = np.empty((len(cells), 2), np.intp)
+    m, mass, k = cohorts.mean, cohorts.mass, np.arange(len(cells))
+    g, t, b = np.array([(cell.g, cell.t, cell.base) for cell in cells]).T
+    against = np.zeros((cohorts.size, len(cells)))
+    for at, cell in enumerate(cells):
+        against[cell.controls, at] = 1.0
+    change = m[:, t] - m[:, b]
+    each = against / (mass @ against)
+    expected = mass @ (each * change)
     lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(cells)))
-    for k, cell in enumerate(cells):
-        change = m[:, cell.t] - m[:, cell.base]
-        against = list(cell.controls)
-        pooled = mass[against].sum()
-        expected = mass[against] @ change[against] / pooled
-        theta[k] = change[cell.g] - expected
-        counts[k] = size[cell.g], size[against].sum()
-        lin[cell.g, [cell.t, cell.base], k] = np.array([1.0, -1.0]) / mass[cell.g]
-        lin[against, cell.t, k] -= 1 / pooled
-        lin[against, cell.base, k] += 1 / pooled
-        lin[against, -1, k] = -(change[against] - expected) / pooled
-    return Made(theta, Scores(cohorts.rows, lin), counts)
-
-
-def from_changes(
-    panel: Panel,
-    cells: Sequence[Cell],
-    covariates: Sequence[str],
-    method: Method,
-    source: Source = "base",
-) -> Made:
-    """Cells from changes of the units seen in both periods, with covariates of one of them.
-
-    On a complete panel, cells that share treated, controls and covariates are estimated together.
-    """
-    starts, n = Starts.of(panel), panel.n_units
-    outcome = panel.wide()
-    seen = ~np.isnan(outcome)
-    weight = panel.unit_weight
-    x = np.full((n, panel.n_periods, 1 + len(covariates)), np.nan)
-    x[panel.unit, panel.time] = _design(panel, covariates)
-    complete = bool(seen.all())
-    fixed = complete and bool((x == x[:, :1]).all())
-    batches: dict[tuple[object, ...], list[int]] = {}
-    for k, cell in enumerate(cells):
-        at = cell.base if source == "base" else min(cell.base, cell.t)
-        own = (-1 if fixed else at) if complete else k
-        batches.setdefault((cell.g, cell.controls, own), []).append(k)
-    theta, psi = np.full(len(cells), np.nan), np.zeros((n, len(cells)))
-    counts = np.zeros((len(cells), 2), np.intp)
-    failed: list[tuple[Cell, str]] = []
-    for ks in batches.values():
-        g, b, against = cells[ks[0]].g, [cells[k].base for k in ks], cells[ks[0]].controls
-        t = [cells[k].t for k in ks]
-        at = b[0] if source == "base" else min(b[0], t[0])
-        both = seen[:, t[0]] & seen[:, b[0]]
-        units = np.flatnonzero(np.isin(starts.code, [g, *against]) & both)
-        treated = (starts.code[units] == g).astype(float)
-        counts[ks] = treated.sum(), (1 - treated).sum()
-        try:
-            theta[ks], part = two_period(
-                outcome[units][:, t] - outcome[units][:, b],
-                treated,
-                x[units, at],
-                weight[units],
-                method=method if covariates else "reg",
-                names=["the intercept", *covariates],
-            )
-        except IdentificationError as wrong:
-            failed += [(cells[k], str(wrong)) for k in ks]
-            continue
-        psi[np.ix_(units, np.array(ks))] = part
-    return Made(theta, Scores.dense(psi), counts, _reasons(starts, failed))
+    lin[g, t, k], lin[g, b, k] = 1 / mass[g], -1 / mass[g]
+    lin[:, t, k] -= each
+    lin[:, b, k] += each
+    lin[:, -1] = -each * (change - expected)
+    size = np.array([len(at) for at in cohorts.at])
+    counts = np.stack([size[g], (size @ against).astype(np.intp)], axis=1)
+    return Made(change[g, k] - expected, cohorts.scores(lin), counts)
 
 
 def from_records(
@@ -184,7 +134,7 @@ def from_records(
             failed.append((cell, str(wrong)))
             continue
         psi[:, k] = np.bincount(panel.unit[rows], part, minlength=n)
-    return Made(theta, Scores.dense(psi), counts, _reasons(starts, failed))
+    return Made(theta, Scores.dense(psi), counts, reasons(starts, failed))
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,18 +163,6 @@ class CellWeights:
         return out
 
 
-def period_counts(panel: Panel, starts: Starts, pairs: Codes, controls: Flags) -> Codes:
-    """Units of the cells ``pairs`` ``(K, 2)`` of cohort and period, and ``controls`` ``(n,)`` then.
-
-    Returns ``(K, 2)``.
-    """
-    g, t = pairs.T
-    cell = starts.code[panel.unit] * panel.n_periods + panel.time
-    own = np.bincount(cell, minlength=len(starts.start) * panel.n_periods)
-    against = np.bincount(panel.time[controls], minlength=panel.n_periods)
-    return np.stack([own[g * panel.n_periods + t], against[t]], axis=1)
-
-
 def refuse_changing_weights(panel: Panel) -> None:
     """Refuse weights that change within units, where changes of units are compared."""
     first = panel.unit_weight[panel.unit]
@@ -242,7 +180,7 @@ def _design(panel: Panel, covariates: Sequence[str]) -> Matrix:
     return np.column_stack([np.ones(len(panel.y)), *(panel.column(name) for name in covariates)])
 
 
-def _reasons(starts: Starts, failed: Sequence[tuple[Cell, str]]) -> tuple[str, ...]:
+def reasons(starts: Starts, failed: Sequence[tuple[Cell, str]]) -> tuple[str, ...]:
     """Why cells are not estimated: one line for the periods of a cohort that share a reason."""
     shared: dict[tuple[int, str], list[Cell]] = {}
     for cell, why in failed:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.adoption import Starts, plain
+from evalkit.core.adoption import Starts
 from evalkit.core.door import refuse_text_or_repeats
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
@@ -17,16 +17,19 @@ from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
+from evalkit.core.threads import one_thread
 from evalkit.did.group_time import alone
 from evalkit.did.regression import TWO_WAY, fit_design
 from evalkit.did.two_way import require_contrast
-from evalkit.engines.cohorts import Cohorts, PathWeights
+from evalkit.engines.cohorts import Cohorts, PathWeights, cell_index
 from evalkit.engines.imputed import Imputed, Sample, impute
+from evalkit.engines.imputed_cells import ImputedCells, drawn_paths, impute_cells
 from evalkit.engines.placed import placed
 
 Treated: TypeAlias = Literal["given", "sampled"]
 
 
+@one_thread
 def imputation(
     panel: Panel,
     *,
@@ -108,75 +111,55 @@ def imputation(
     require_contrast(panel, never=False)
     check_option("treated", treated, get_args(Treated))
     refuse_text_or_repeats("project", project)
-    starts = Starts.of(panel)
-    cohorts = None if covariates or project else Cohorts.of(panel)
-    if cohorts is None:
-        sample = Sample.of_rows(panel, covariates, trends=trends)
-    else:
-        sample = Sample.of_cohorts(cohorts, starts, trends=trends)
-    fit = impute(sample, panel.clock, minimum_controls)
     if project:
-        return _projection(panel, fit, project)
-    index = Index(
-        ("cohort", "time"),
-        tuple((starts.label(cell.cohort), plain(panel.clock[cell.time])) for cell in fit.cells),
-    )
-    scores = fit.scores() if cohorts is None else fit.factored(cohorts)
-    lone = alone(index, fit.counts)
+        sample = Sample.of_rows(panel, covariates, trends=trends)
+        return _projection(panel, impute(sample, panel.clock, minimum_controls), project)
+    cells = None if covariates or trends else impute_cells(panel, minimum_controls)
+    fit = cells or _modelled(panel, covariates, trends, minimum_controls)
+    index = cell_index(Starts.of(panel), fit.g.tolist(), fit.t.tolist())
     meta = Meta(
         "ATT(g, t)",
         f"imputation{' with unit trends' if trends else ''}",
         panel.outcome,
         len(panel.y),
         panel.provenance,
-        (*panel.ledger, *fit.lost, *lone),
+        (*panel.ledger, *fit.lost, *alone(index, fit.counts)),
     )
+    given = Scores(fit.scores.rows, np.zeros_like(fit.scores.lin))
+    drawn = fit.drawn() if treated == "sampled" else given
     return Estimate(
         fit.theta,
-        scores,
+        fit.scores,
         panel.units,
         panel.cluster,
         index,
         meta,
-        origin=fit if cohorts is None else PathWeights(cohorts, scores.lin[:, :-1]),
+        origin=fit.origin,
         combination=np.eye(len(index)),
-        mass=_mass(
-            panel,
-            fit,
-            scores,
-            index,
-            meta,
-            sampled=treated == "sampled",
-            factored=cohorts is not None,
-        ),
+        mass=Estimate(fit.mass, drawn, panel.units, panel.cluster, index, meta),
         counts=fit.counts,
         sides=adopters(panel, index),
     )
 
 
-def _mass(
-    panel: Panel,
-    fit: Imputed,
-    scores: Scores,
-    index: Index,
-    meta: Meta,
-    *,
-    sampled: bool,
-    factored: bool,
-) -> Estimate:
-    """Weight of the treated observations of each cell, as given or as drawn with their units."""
-    if not sampled:
-        drawn = Scores(scores.rows, np.zeros_like(scores.lin))
-    elif not factored:
-        psi = np.zeros((panel.n_units, len(index)))
-        for k, cell in enumerate(fit.cells):
-            np.add.at(psi[:, k], panel.unit[cell.rows], panel.weight[cell.rows])
-        drawn = Scores.dense(psi)
+def _modelled(panel: Panel, covariates: Sequence[str], trends: bool, minimum: int) -> ImputedCells:
+    """Cells with covariates or trends, or of mostly holes; from mean paths where they suffice."""
+    starts = Starts.of(panel)
+    cohorts = None if covariates else Cohorts.of(panel)
+    if cohorts is None:
+        sample = Sample.of_rows(panel, covariates, trends=trends)
     else:
-        lin = np.zeros_like(scores.lin)
-        lin[[cell.cohort for cell in fit.cells], -1, range(len(index))] = 1.0
-        drawn = Scores(scores.rows, lin)
-    return Estimate(fit.mass, drawn, panel.units, panel.cluster, index, meta)
+        sample = Sample.of_cohorts(cohorts, starts, trends=trends)
+    fit = impute(sample, panel.clock, minimum)
+    g, t = np.array([(cell.cohort, cell.time) for cell in fit.cells]).T
+    made = fit.theta, fit.mass
+    if cohorts is None:
+        return ImputedCells(g, t, *made, fit.scores(), fit, fit.counts, fit.lost, fit.drawn)
+    scores = fit.factored(cohorts)
+    origin = PathWeights(cohorts, scores.lin)
+    return ImputedCells(
+        g, t, *made, scores, origin, fit.counts, fit.lost, lambda: drawn_paths(cohorts, g)
+    )
 
 
 def _projection(panel: Panel, fit: Imputed, project: Sequence[str]) -> Estimate:
@@ -191,13 +174,13 @@ def _projection(panel: Panel, fit: Imputed, project: Sequence[str]) -> Estimate:
         for label in np.unique(category.codes[rows])[1:]:
             names.append(f"{name} = {category.labels[label]}")
             columns.append((category.codes == label).astype(float))
-    made = fit.project(names, np.stack(columns, axis=1))
+    made, index = fit.project(names, np.stack(columns, axis=1)), Index.flat("term", names)
     return Estimate(
         made.beta,
         Scores.dense(made.psi),
         panel.units,
         panel.cluster,
-        Index.flat("term", names),
+        index,
         Meta(
             "projection of the effects",
             "imputation",
@@ -208,9 +191,11 @@ def _projection(panel: Panel, fit: Imputed, project: Sequence[str]) -> Estimate:
         ),
         origin=made,
         combination=np.eye(len(names)),
+        sides=adopters(panel, index, pooled=True),
     )
 
 
+@one_thread
 def imputation_pretrends(panel: Panel, *, leads: int, covariates: Sequence[str] = ()) -> Estimate:
     r"""Differences from parallel trends before adoption, from untreated observations alone.
 

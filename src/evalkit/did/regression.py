@@ -8,19 +8,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evalkit.core.arrays import Groups, Matrix, cross
+from evalkit.core.adoption import Starts
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector, cross
 from evalkit.core.errors import OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.threads import one_thread
+from evalkit.engines.blocks import BlockFit, Columns
+from evalkit.engines.cells import CellFit
 from evalkit.engines.regress import Fit, least_squares, two_stage
 
 Absorb = Sequence[str | tuple[str, ...]]
 TWO_WAY: Absorb = ("unit", "time")
 
 
+@one_thread
 def regression(
     panel: Panel,
     *,
@@ -124,7 +129,7 @@ def fit_design(
     names = [" ".join(map(str, key)) for key in index.keys]
     effects = absorbed(panel, absorb)
     unit = Groups(panel.unit, panel.n_units)
-    everything = np.column_stack([x, controls])
+    everything = np.column_stack([x, controls(np.arange(len(panel.y)))])
     if instruments is None:
         fit = least_squares(
             panel.y,
@@ -141,7 +146,7 @@ def fit_design(
         fit = two_stage(
             panel.y,
             x[:, inner],
-            np.column_stack([x[:, ~inner], controls]),
+            np.column_stack([x[:, ~inner], everything[:, len(names) :]]),
             instruments,
             names=[*np.array(names)[inner], *np.array(names)[~inner], *control_names],
             instrument_names=instrument_names,
@@ -149,30 +154,85 @@ def fit_design(
             weight=panel.weight,
             unit=unit,
         )
-    return as_estimate(panel, fit, index, order, estimand=estimand, method=method)
+    scores = Scores.dense(fit.contributions()[:, order])
+    return _estimate(panel, fit, scores, index, order, estimand, method)
 
 
-def as_estimate(
+def fit_cells(
     panel: Panel,
-    fit: Fit,
+    x: Matrix,
     index: Index,
-    order: np.ndarray[tuple[int], np.dtype[np.intp]],
     *,
+    estimand: str,
+    method: str,
+    absorb: Absorb = TWO_WAY,
+    covariates: Sequence[str] = (),
+    by_time: Sequence[str] = (),
+    moderators: Sequence[Vector] = (),
+) -> Estimate:
+    """:func:`fit_design` for regressors constant within cohort and period, ``x`` ``(G, T, k)``, and
+    their products with ``moderators`` ``(N,)``.
+
+    Beside unit and period effects alone, no row of the design is written out; beside covariates,
+    some at a time, unless there are fewer columns than periods.
+    """
+    order = np.arange(len(index))
+    code, unit, time = Starts.of(panel).code, panel.unit, panel.time
+    two_way = {_members(effect) for effect in absorb} == {("unit",), ("time",)}
+    names = [" ".join(map(str, key)) for key in index.keys]
+    if two_way and not (covariates or by_time or moderators):
+        cells = CellFit.of(panel, x, names)
+        if cells is not None:
+            return _estimate(panel, cells, cells.scores, index, order, estimand, method)
+
+    def columns(rows: Codes) -> Matrix:
+        own = x[code[unit[rows]], time[rows]]
+        return np.hstack([own, *(own * each[unit[rows], None] for each in moderators)])
+
+    controls, more = _controls(panel, covariates, by_time, absorb)
+    if two_way and _wide(panel, len(names) + len(more)):
+        fit = BlockFit.of(
+            panel, lambda rows: np.hstack([columns(rows), controls(rows)]), [*names, *more]
+        )
+        scores = Scores.dense(fit.contributions()[:, order])
+        return _estimate(panel, fit, scores, index, order, estimand, method)
+    return fit_design(
+        panel,
+        columns(np.arange(len(panel.y))),
+        index,
+        estimand=estimand,
+        method=method,
+        absorb=absorb,
+        covariates=covariates,
+        by_time=by_time,
+    )
+
+
+def _estimate(
+    panel: Panel,
+    fit: Fit | CellFit | BlockFit,
+    scores: Scores,
+    index: Index,
+    order: Codes,
     estimand: str,
     method: str,
 ) -> Estimate:
     """The coefficients at ``order`` of a fit as an estimate."""
-    combination = np.eye(len(fit.beta))[:, order]
     return Estimate(
         theta=fit.beta[order],
-        scores=Scores.dense(fit.contributions()[:, order]),
+        scores=scores,
         units=panel.units,
         cluster=panel.cluster,
         index=index,
         meta=Meta(estimand, method, panel.outcome, len(panel.y), panel.provenance, panel.ledger),
         origin=fit,
-        combination=combination,
+        combination=np.eye(len(fit.beta))[:, order],
     )
+
+
+def _wide(panel: Panel, columns: int) -> bool:
+    """True where reading blocks, which makes a column of each period, costs less."""
+    return columns > panel.n_periods
 
 
 def absorbed(panel: Panel, absorb: Absorb) -> list[Groups]:
@@ -192,19 +252,24 @@ def _members(effect: str | tuple[str, ...]) -> tuple[str, ...]:
 
 def _controls(
     panel: Panel, covariates: Sequence[str], by_time: Sequence[str], absorb: Absorb
-) -> tuple[Matrix, list[str]]:
-    columns = [panel.column(name) for name in covariates]
-    names = list(covariates)
+) -> tuple[Columns, list[str]]:
+    """What makes the controls of given rows ``(m, q)``, and their names."""
+    plain = [panel.column(name) for name in covariates]
+    timed, names = [], list(covariates)
     absorbs_unit = ("unit",) in map(_members, absorb)
     for name in by_time:
         value = panel.column(name)
         # A unit effect absorbs the level of a baseline covariate: one period has to be left out.
-        first = 1 if absorbs_unit and _constant(panel, name) else 0
-        for period in range(first, panel.n_periods):
-            columns.append(value * (panel.time == period))
-            names.append(f"{name} in {panel.times[period]}")
-    stacked = np.stack(columns, axis=1) if columns else np.zeros((len(panel.y), 0))
-    return stacked, names
+        periods = np.arange(1 if absorbs_unit and _constant(panel, name) else 0, panel.n_periods)
+        timed.append((value, periods))
+        names += [f"{name} in {panel.times[period]}" for period in periods]
+
+    def columns(rows: Codes) -> Matrix:
+        own = [value[rows, None] for value in plain]
+        own += [v[rows, None] * (panel.time[rows, None] == periods) for v, periods in timed]
+        return np.hstack(own) if own else np.zeros((len(rows), 0))
+
+    return columns, names
 
 
 def _constant(panel: Panel, name: str) -> bool:

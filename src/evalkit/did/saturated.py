@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.adoption import Starts, plain
-from evalkit.core.arrays import Flags, Groups, Vector
+from evalkit.core.arrays import Codes, Flags, Groups, Vector
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -20,16 +20,20 @@ from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
-from evalkit.did.group_time import alone, period_counts
+from evalkit.core.threads import one_thread
+from evalkit.did.group_time import alone
 from evalkit.did.nonlinear import partial_effects
-from evalkit.did.regression import TWO_WAY, Absorb, fit_design
-from evalkit.did.two_way import require_contrast
+from evalkit.did.regression import TWO_WAY, Absorb, fit_cells
+from evalkit.did.two_way import event_times, require_contrast
 from evalkit.engines import quasi
+from evalkit.engines.cells import CellFit
+from evalkit.engines.cohorts import cell_index, cohort_mass
 from evalkit.engines.placed import placed
 
 Family: TypeAlias = Literal["linear", "poisson", "logit"]
 
 
+@one_thread
 def sun_abraham(
     panel: Panel,
     *,
@@ -81,21 +85,22 @@ def sun_abraham(
     array([1., 2.])
     """
     require_contrast(panel)
-    event, starts = panel.event, Starts.of(panel)
-    at_reference = np.unique(starts.code[panel.unit[event == reference]])
-    adopting = np.flatnonzero(np.isfinite(starts.start))
-    missing = [starts.label(g) for g in np.setdiff1d(adopting, at_reference)]
+    starts, (event, units) = Starts.of(panel), event_times(panel)
+    treated = np.isfinite(event) & (units > 0)
+    referred = (treated & (event == reference)).any(axis=1) | np.isinf(starts.start)
+    missing = [starts.label(g) for g in np.flatnonzero(~referred)]
     if missing:
         raise IdentificationError(
             f"cohort {some(missing)} is never seen at event time {reference}; choose another "
             "reference, or leave the cohort out"
         )
-    keep, never = np.isfinite(event) & (event != reference), np.isinf(event)
+    keep, never = treated & (event != reference), np.isinf(event)
     name = "Sun-Abraham interaction-weighted regression"
     out = _saturated(panel, keep, never, name, absorb, covariates)
     return replace(out, sides=adopters(panel, out.index, never=True))
 
 
+@one_thread
 def extended_two_way(
     panel: Panel,
     *,
@@ -171,8 +176,9 @@ def extended_two_way(
     rows, notes = _identified(panel)
     inner = panel if rows.all() else panel.where(rows)
     if family == "linear":
-        treated, name = inner.treated > 0, "extended two-way fixed effects"
-        out = _saturated(inner, treated, ~treated, name, absorb, (), baseline)
+        event, units = event_times(inner)
+        treated, name = (event >= 0) & (units > 0), "extended two-way fixed effects"
+        out = _saturated(inner, treated, event < 0, name, absorb, (), baseline)
     else:
         out = _nonlinear(inner, family, baseline)
     meta = replace(out.meta, notes=(*out.meta.notes, *notes))
@@ -185,10 +191,10 @@ def _nonlinear(panel: Panel, family: quasi.Family, baseline: Sequence[str]) -> E
     for name in baseline:
         _CohortMean(panel, starts, name)
     made = partial_effects(panel, starts, family=family, baseline=baseline)
-    keys = tuple((starts.label(g), plain(starts.clock[t])) for g, t in made.pairs)
-    index = Index(("cohort", "time"), keys)
+    g, t = made.pairs.T
+    index = cell_index(starts, g.tolist(), t.tolist())
     name = {"poisson": "Poisson", "logit": "logit"}[family]
-    counts = period_counts(panel, starts, made.pairs, panel.treated == 0)
+    counts = _counts(panel, g, t, starts.event < 0)
     meta = Meta(
         "ATT(g, t)",
         f"extended two-way effects ({name} quasi-likelihood)",
@@ -197,7 +203,7 @@ def _nonlinear(panel: Panel, family: quasi.Family, baseline: Sequence[str]) -> E
         panel.provenance,
         (*panel.ledger, *made.lost, *alone(index, counts)),
     )
-    shares = _shares(panel, starts.code[:, None] == made.pairs[:, 0], index)
+    shares = cohort_mass(panel, index, g.tolist())
     scores = Scores.dense(made.psi)
     return Estimate(
         made.theta, scores, panel.units, panel.cluster, index, meta, mass=shares, counts=counts
@@ -207,20 +213,23 @@ def _nonlinear(panel: Panel, family: quasi.Family, baseline: Sequence[str]) -> E
 def _identified(panel: Panel) -> tuple[Flags, list[str]]:
     """Rows of cohorts and periods that have an untreated observation, and what is left out."""
     notes = []
-    starts, treated = Starts.of(panel), panel.treated > 0
-    code = starts.code[panel.unit]
-    always = np.setdiff1d(code[treated], code[~treated])
-    if len(always):
-        labels = some(map(starts.label, always))
+    starts, (event, units) = Starts.of(panel), event_times(panel)
+    seen, treated = units > 0, event >= 0
+    untreated = seen & ~treated
+    always: Flags = np.asarray((seen & treated).any(axis=1) & ~untreated.any(axis=1))
+    if always.any():
+        labels = some(map(starts.label, np.flatnonzero(always)))
         notes.append(f"cohort {labels} left out: no period before its treatment")
-    free = np.bincount(panel.time, ~treated, minlength=panel.n_periods) > 0
+    free = untreated.any(axis=0)
     if not free.all():
         lost = [plain(t) for t in panel.clock[~free]]
         notes.append(f"no untreated unit in {some(lost, 20)}: periods left out")
-    rows = ~np.isin(code, always) & free[panel.time]
-    if not (treated & rows).any():
+    cells = ~always[:, None] & free
+    if not (cells & seen & treated).any():
         raise IdentificationError(f"no treated observation has a comparison: {some(notes)}")
-    return rows, notes
+    if cells.all():
+        return np.ones(len(panel.y), bool), notes
+    return cells[starts.code[panel.unit], panel.time], notes
 
 
 def _saturated(
@@ -232,41 +241,46 @@ def _saturated(
     covariates: Sequence[str],
     baseline: Sequence[str] = (),
 ) -> Estimate:
-    starts = Starts.of(panel)
-    code = starts.code[panel.unit]
-    pairs = np.unique(np.stack([code[keep], panel.time[keep]], axis=1), axis=0)
-    dummies = np.stack(
-        [(keep & (code == g) & (panel.time == t)).astype(float) for g, t in pairs], axis=1
-    )
-    keys = tuple((starts.label(g), plain(starts.clock[t])) for g, t in pairs)
-    index = Index(("cohort", "time"), keys)
+    """One effect for each cohort and period ``keep``, against ``controls``, both ``(G, T)``."""
+    starts, k = Starts.of(panel), int(keep.sum())
+    g, t = np.nonzero(keep)
+    index = cell_index(starts, g.tolist(), t.tolist())
+    dummies = np.zeros((*keep.shape, k))
+    dummies[g, t, range(k)] = 1.0
     means = [_CohortMean(panel, starts, name) for name in baseline]
-    moderators = [dummies * mean.centred[panel.unit, None] for mean in means]
-    names = [*index.keys, *((name, *key) for name in baseline for key in index.keys)]
-    fit = fit_design(
+    moderated = [(name, *key) for name in baseline for key in index.keys]
+    fit = fit_cells(
         panel,
-        np.hstack([dummies, *moderators]),
-        Index.flat("term", names),
+        dummies,
+        Index.flat("term", [*index.keys, *moderated]) if baseline else index,
         estimand="ATT(g, t)",
         method=method,
         absorb=absorb,
         covariates=covariates,
         by_time=baseline,
+        moderators=[mean.centred for mean in means],
     )
-    k = len(pairs)
-    shares = _shares(panel, starts.code[:, None] == pairs[:, 0], index)
-    counts = period_counts(panel, starts, pairs, controls)
+    blocks = fit.origin.scores.rows if isinstance(fit.origin, CellFit) else None
+    out = replace(fit.take(list(range(k))), index=index) if means else fit
+    counts = _counts(panel, g, t, controls)
     meta = replace(fit.meta, notes=(*fit.meta.notes, *alone(index, counts)))
-    out = replace(fit.take(list(range(k))), index=index, mass=shares, counts=counts, meta=meta)
+    mass = cohort_mass(panel, index, g.tolist(), blocks)
+    out = replace(out, mass=mass, counts=counts, meta=meta)
     if not means:
         return out
     # The effect is taken at the cohort's mean covariate, which is itself estimated.
     psi = out.psi.copy()
     for at, mean in enumerate(means, start=1):
         slope = fit.theta[at * k : (at + 1) * k]
-        for column, g in enumerate(pairs[:, 0]):
-            psi[:, column] += slope[column] * mean.contributions(g)
+        for column, cohort in enumerate(g.tolist()):
+            psi[:, column] += slope[column] * mean.contributions(cohort)
     return replace(out, scores=Scores.dense(psi), origin=None, combination=None)
+
+
+def _counts(panel: Panel, g: Codes, t: Codes, controls: Flags) -> Codes:
+    """Units ``(K, 2)`` of the cells at ``g``, ``t``, and of the ``controls`` ``(G, T)`` then."""
+    units = event_times(panel)[1]
+    return np.stack([units[g, t], (units * controls).sum(axis=0)[t]], axis=1)
 
 
 class _CohortMean:
@@ -292,10 +306,3 @@ class _CohortMean:
         """Contributions ``(N,)`` to the mean of one cohort."""
         out: Vector = self.share * self.centred * (self.code == cohort)
         return out
-
-
-def _shares(panel: Panel, member: Flags, index: Index) -> Estimate:
-    """Share of units in the cohort of each coordinate ``(N, k)``, with its contributions."""
-    psi = (panel.unit_weight / panel.unit_weight.sum())[:, None] * member
-    meta = Meta("share of the cohort", "counts", panel.outcome, len(panel.y), panel.provenance)
-    return Estimate(psi.sum(axis=0), Scores.dense(psi), panel.units, panel.cluster, index, meta)

@@ -17,6 +17,7 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
+from evalkit.core.threads import one_thread
 from evalkit.did.comparison import (
     Comparison,
     SyntheticWeights,
@@ -32,6 +33,7 @@ By: TypeAlias = Literal["cohort", "period"]
 Source: TypeAlias = Literal["fitted", "uniform"]
 
 
+@one_thread
 def synthetic_did(
     panel: Panel,
     *,
@@ -122,6 +124,7 @@ def synthetic_did(
     return _estimate(panel, recipe, name, pinned, covariates, by)
 
 
+@one_thread
 def synthetic_control(
     panel: Panel,
     *,

@@ -20,6 +20,7 @@ from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
+from evalkit.core.threads import one_thread
 from evalkit.did.group_time import Base, Cell, Control, plan, refuse_changing_weights
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import PathWeights
@@ -29,6 +30,7 @@ from evalkit.engines.triple import Crossed, Task, combine, counted, from_paths, 
 SIDES = ("difference", "eligible", "ineligible")
 
 
+@one_thread
 def triple_difference(
     panel: Panel,
     *,
@@ -159,7 +161,7 @@ def triple_difference(
         meta,
         mass=_mass(panel, crossed, index, cells, factored=not by_unit),
         counts=counted(crossed, tasks, kept, failed),
-        origin=PathWeights(crossed.paths, scores.lin[:, :-1]) if linear else None,
+        origin=PathWeights(crossed.paths, scores.lin) if linear else None,
         combination=np.eye(len(index)) if linear else None,
         sides=adopters(panel, index, never=control == "never", eligible=q > 0),
     )
@@ -251,7 +253,7 @@ def _mass(
     if factored:
         lin = np.zeros((paths.size, len(paths.clock) + 1, len(at)))
         lin[at, -1, np.arange(len(at))] = 1 / paths.mass.sum()
-        scores = Scores(paths.rows, lin)
+        scores = paths.scores(lin)
     else:
         share = paths.weight / paths.mass.sum()
         scores = Scores.dense(share[:, None] * (paths.code[:, None] == at))

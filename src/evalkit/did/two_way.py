@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from evalkit.core.adoption import Starts
+from evalkit.core.adoption import Starts, plain
+from evalkit.core.arrays import Codes, Matrix
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -18,10 +19,12 @@ from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
-from evalkit.did.regression import TWO_WAY, Absorb, fit_design
+from evalkit.core.threads import one_thread
+from evalkit.did.regression import TWO_WAY, Absorb, fit_cells
 from evalkit.engines.change import Change
 
 
+@one_thread
 def two_by_two(panel: Panel) -> Estimate:
     r"""Change of the treated minus change of the untreated, before against after.
 
@@ -105,6 +108,7 @@ def two_by_two(panel: Panel) -> Estimate:
     )
 
 
+@one_thread
 def two_way(
     panel: Panel,
     *,
@@ -157,9 +161,9 @@ def two_way(
     """
     require_contrast(panel, never=False)
     index = Index.flat("term", ["treated x post"])
-    fitted = fit_design(
+    fitted = fit_cells(
         panel,
-        panel.treated[:, None],
+        (Starts.of(panel).event >= 0).astype(float)[:, :, None],
         index,
         estimand="ATT (two-way weights)",
         method="two-way fixed effects",
@@ -170,6 +174,7 @@ def two_way(
     return replace(fitted, sides=adopters(panel, index, pooled=True))
 
 
+@one_thread
 def event_study(
     panel: Panel,
     *,
@@ -220,18 +225,18 @@ def event_study(
     array([1., 2.])
     """
     require_contrast(panel)
-    event = panel.event
-    observed = np.unique(event[np.isfinite(event)])
+    event, units = event_times(panel)
+    observed = np.unique(event[(units > 0) & np.isfinite(event)])
     if reference not in observed:
         raise IdentificationError(
             f"no treated unit is observed at event time {reference}; "
             f"observed are {some(observed.astype(int), 20)}"
         )
-    events = [int(e) if e == int(e) else float(e) for e in observed if e != reference]
+    events = [plain(e) for e in observed if e != reference]
     index = Index.flat("event", events)
-    fitted = fit_design(
+    fitted = fit_cells(
         panel,
-        np.stack([(event == e).astype(float) for e in events], axis=1),
+        (event[:, :, None] == np.array(events, float)).astype(float),
         index,
         estimand="ATT by event time (two-way weights)",
         method="two-way event study",
@@ -242,29 +247,39 @@ def event_study(
     return replace(fitted, sides=adopters(panel, index, never=True, pooled=True))
 
 
+def event_times(panel: Panel) -> tuple[Matrix, Codes]:
+    """Periods since adoption ``(G, T)``, and how many units of each cohort each period has."""
+    starts = Starts.of(panel)
+    shape = len(starts.start), panel.n_periods
+    if panel.balanced:
+        size = np.bincount(starts.code, minlength=shape[0])
+        return starts.event, np.broadcast_to(size[:, None], shape)
+    cell = starts.code[panel.unit] * shape[1] + panel.time
+    return starts.event, np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+
+
 def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
     """Adoption dates of the treated; refuse a panel without treated or without comparison rows."""
-    cohorts = np.unique(panel.cohort[np.isfinite(panel.cohort)])
-    if not len(cohorts):
+    starts = Starts.of(panel)
+    dated = np.isfinite(starts.start)
+    if not dated.any():
         raise IdentificationError(
             "no unit is treated: name the adoption column in Panel.from_frame(..., cohort=...)"
         )
-    if never and np.isfinite(panel.cohort).all():
+    if never and dated.all():
         raise IdentificationError(
             f"no unit is never treated (all {panel.n_units} adopt); this estimator compares with "
             "the never-treated. Use one that compares with the not-yet-treated."
         )
-    early = panel.cohort if panel.earliest is None else panel.earliest
-    dated = np.isfinite(panel.cohort)
-    if (early[dated] <= panel.clock[0]).all():
+    if (starts.earliest[dated] <= panel.clock[0]).all():
         what = "adopt" if panel.earliest is None else "adopt, or may adopt,"
         raise IdentificationError(
-            f"all {int(dated.sum())} treated units {what} in the first period "
+            f"all {int(dated[starts.code].sum())} treated units {what} in the first period "
             f"{panel.times[0]!s}: nothing is observed before their treatment. Add earlier periods, "
             "or other units."
         )
-    treated = panel.treated
-    for value, group in ((1.0, "treated"), (0.0, "untreated")):
-        if not (treated == value).any():
+    event, units = event_times(panel)
+    for rows, group in ((event >= 0, "treated"), (event < 0, "untreated")):
+        if not (rows & (units > 0)).any():
             raise IdentificationError(f"the panel has no {group} observation")
-    return [float(cohort) for cohort in cohorts]
+    return list(dict.fromkeys(starts.start[dated].tolist()))

@@ -12,11 +12,10 @@ from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import solve_triangular
-from scipy.linalg.lapack import dpstrf
 
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.errors import OptionError
+from evalkit.engines.pivoted import Pivoted
 
 MOST = 8_000  # categories beside the largest effect: the normal equation takes MOST^2 doubles
 
@@ -91,26 +90,16 @@ class Absorber:
         return (first.T @ weighted).tocsr(), (dummies.T @ weighted).tocsr()
 
     @cached_property
-    def _factor(self) -> tuple[Matrix, Codes]:
-        """Pivoted Cholesky factor of the concentrated normal matrix, and its pivots."""
+    def _factor(self) -> Pivoted:
+        """Root of the normal matrix of the other effects with the largest taken out."""
         joint, own = self._normal
         normal = (own - joint.T @ joint.multiply(self._inverse)).toarray()
-        # Each category is judged by its own weight before the largest effect is taken out: a light
-        # category beside a heavy one still counts, and a nested effect has nothing left.
-        counts = own.diagonal()
-        scale = np.sqrt(np.where(counts > 0, counts, 1.0))
-        normal /= np.outer(scale, scale)
-        tolerance = len(normal) * 1e-13
-        if np.diag(normal).max() <= tolerance:  # dpstrf would take the first pivot unasked
-            return np.zeros((0, 0)), np.zeros(0, np.intp)
-        factor, pivots, rank, _ = dpstrf(normal, tol=tolerance, lower=1)
-        at = pivots[:rank].astype(np.intp) - 1
-        return np.tril(factor)[:rank, :rank] * scale[at][:, None], at
+        return Pivoted.of(normal, own.diagonal())
 
     @cached_property
     def rank(self) -> int:
         """Rank of all effects together."""
-        return int((self._mass > 0).sum()) + (len(self._factor[1]) if self.others else 0)
+        return int((self._mass > 0).sum()) + (len(self._factor.at) if self.others else 0)
 
     def sums(self, z: Matrix) -> tuple[Matrix, Matrix]:
         """Weighted sums of the columns of ``z`` ``(n, k)`` by category."""
@@ -135,11 +124,8 @@ class Absorber:
         """
         solved = np.zeros_like(others)
         if self.others:
-            factor, pivots = self._factor
             joint, _ = self._normal
-            rhs = (others - joint.T @ (own * self._inverse))[pivots]
-            half = solve_triangular(factor, rhs, lower=True)
-            solved[pivots] = solve_triangular(factor, half, lower=True, trans="T")
+            solved = self._factor.solve(others - joint.T @ (own * self._inverse))
             own = own - joint @ solved
         return own * self._inverse, solved
 

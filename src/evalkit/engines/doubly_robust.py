@@ -5,19 +5,20 @@ Several outcomes that share treated units, controls and covariates are estimated
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotrf, dpotrs
 
-from evalkit.core.arrays import Matrix, Vector
+from evalkit.core.arrays import Flags, Matrix, Vector
 from evalkit.core.errors import IdentificationError, some
 
 Method: TypeAlias = Literal["reg", "ipw", "dr", "dr_improved"]
 
 TRIM = 0.995  # controls above this propensity are left out, as in Sant'Anna and Zhao's code
 STEPS = 50
-SETTLED = 1e-11
+SETTLED = 1e-9  # the error left is the square of the last step
 LONGEST = 2.0  # largest move of a linear predictor in one balancing step, against overshooting
 
 
@@ -60,47 +61,70 @@ def two_period(
     Sant'Anna and Zhao (2020), Journal of Econometrics 219(1), eqs. 2.3, 2.4, 3.1 and the
     linear representations of section 3; section 3.2 for the improved version.
     """
-    d, w = treated, weight
-    _refuse_empty(d, "both periods")
+    on = treated == 1
+    one, zero = (Side(change[rows], x[rows], weight[rows]) for rows in (on, ~on))
+    att, psi_one, psi_zero = compare(one, zero, np.eye(change.shape[1]), method=method, names=names)
+    psi = np.empty_like(change)
+    psi[on], psi[~on] = psi_one, psi_zero
+    return att, psi
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """Treated units or controls: outcomes ``(n, T)``, covariates with an intercept ``(n, p)`` and
+    weights ``(n,)``."""
+
+    y: Matrix
+    x: Matrix
+    weight: Vector
+
+
+def compare(
+    one: Side, zero: Side, change: Matrix, *, method: Method, names: list[str]
+) -> tuple[Vector, Matrix, Matrix]:
+    """:func:`two_period` for the ``K`` changes ``y @ change``, ``change`` ``(T, K)``.
+
+    Returns
+    -------
+    att : Vector (K,)
+    psi_one, psi_zero : Matrix (n_1, K), (n_0, K)
+        Contributions of the treated and of the controls.
+    """
+    n, w_one, w_zero = len(one.y), one.weight, zero.weight
+    _refuse_empty(n, len(zero.y), "both periods")
+    w = np.concatenate([w_one, w_zero])
+    x = np.concatenate([one.x, zero.x])
     # The span with the intercept is the same; the normal equations are better conditioned.
-    x = np.column_stack([x[:, 0], x[:, 1:] - (w @ x[:, 1:]) / w.sum()])
-    w1 = w * d
-    w1 = w1 / w1.sum()
+    x[:, 1:] -= w @ x[:, 1:] / w.sum()
+    x_one, x_zero = x[:n], x[n:]
+    error, rival = one.y @ change, zero.y @ change
+    on, v = np.arange(len(w)) < n, w_zero
     if method == "dr_improved":
-        return _improved(change, d, x, w, w1, names)
-    out = np.zeros_like(change)
+        v = _odds(w_zero, _balancing(on, x, w, names)[n:], on, x, names)
     if method != "ipw":
-        beta, spread = _regression(change, w * (1 - d), x, names, "among the controls")
-        out = x @ beta
-    error = change - out
-    eta1 = w1 @ error
-    psi = w1[:, None] * (error - eta1)
-    m1 = w1 @ x
+        beta, spread = _regression(rival, v, x_zero, names, "among the controls")
+        error -= x_one @ beta
+        rival -= x_zero @ beta
+    w1 = w_one / w_one.sum()
+    eta1, m1 = w1 @ error, w1 @ x_one
+    psi_one = w1[:, None] * (error - eta1)
     if method == "reg":
-        control = (w * (1 - d))[:, None] * error
-        return eta1, psi - (x @ cho_solve(spread, m1))[:, None] * control
-    p, hessian = _propensity(d, x, w, names)
-    w0 = _odds(w * (1 - d), p, d, x, names)
-    eta0 = w0 @ error
-    centred = w0[:, None] * (error - eta0)
-    m2 = x.T @ centred
-    score = (w * (d - p))[:, None] * (x @ cho_solve(hessian, m2))
-    psi = psi - centred - score
+        return eta1, psi_one, rival * -(w_zero * (x_zero @ _solve(spread, m1)))[:, None]
+    if method == "dr_improved":
+        eta0 = v @ rival
+        return eta1 - eta0, psi_one, v[:, None] * (eta0 - rival)
+    p, hessian = _propensity(on, x, w, names)
+    w0 = _odds(w_zero, p[n:], on, x, names)
+    eta0 = w0 @ rival
+    m2 = (x_zero * w0[:, None]).T @ rival - np.outer(w0 @ x_zero, eta0)
+    score = _solve(hessian, m2)
+    psi_one -= (w_one * (1 - p[:n]))[:, None] * (x_one @ score)
+    reach = w0.copy()
     if method == "dr":
-        control = (w * (1 - d))[:, None] * error
-        psi = psi - (x @ cho_solve(spread, m1 - w0 @ x))[:, None] * control
-    return eta1 - eta0, psi
-
-
-def _improved(
-    change: Matrix, d: Vector, x: Matrix, w: Vector, w1: Vector, names: list[str]
-) -> tuple[Vector, Matrix]:
-    p = _balancing(d, x, w, names)
-    w0 = _odds(w * (1 - d), p, d, x, names)
-    beta, _ = _regression(change, w0, x, names, "among the controls")
-    error = change - x @ beta
-    eta1, eta0 = w1 @ error, w0 @ error
-    return eta1 - eta0, w1[:, None] * (error - eta1) - w0[:, None] * (error - eta0)
+        reach += w_zero * (x_zero @ _solve(spread, m1 - w0 @ x_zero))
+    psi_zero = rival * -reach[:, None]
+    psi_zero += np.column_stack([w0, x_zero * (w_zero * p[n:])[:, None]]) @ np.vstack([eta0, score])
+    return eta1 - eta0, psi_one, psi_zero
 
 
 def four_groups(
@@ -146,7 +170,8 @@ def four_groups(
     Sant'Anna and Zhao (2020), Journal of Econometrics 219(1), eqs. 2.2, 2.3, 3.3, 3.4.
     """
     for s in (after, 1 - after):
-        _refuse_empty(treated[s == 1], "one of the two periods")
+        ones = int(treated[s == 1].sum())
+        _refuse_empty(ones, int(s.sum()) - ones, "one of the two periods")
     if method == "dr_improved":
         p = _balancing(treated, x, weight, names)
         one, psi_one = _improved_level(y, treated, after, x, weight, p, names)
@@ -171,10 +196,10 @@ def _improved_level(
     rest0, rest1 = s * odds * (y - x @ beta0), w * s * d * (y - x @ beta1)
     gain = x @ (beta1 - beta0)
     theta = float(w1 @ gain)
-    m0 = cho_solve(spread0, w1 @ x)
-    tilt = cho_solve(_factor((x * odds[:, None]).T @ x, names, "among the controls"),
-                     x.T @ (rest0 * (x @ m0)))  # fmt: skip
-    psi = w1 * (gain - theta) + rest1 * (x @ cho_solve(spread1, w1 @ x)) - rest0 * (x @ m0)
+    m0 = _solve(spread0, w1 @ x)
+    balance = _factor((x * odds[:, None]).T @ x, names, "among the controls")
+    tilt = _solve(balance, x.T @ (rest0 * (x @ m0)))
+    psi = w1 * (gain - theta) + rest1 * (x @ _solve(spread1, w1 @ x)) - rest0 * (x @ m0)
     return theta, psi - (w1 - odds) * (x @ tilt)
 
 
@@ -184,7 +209,7 @@ def _level(
     s: Vector,
     x: Matrix,
     w: Vector,
-    propensity: tuple[Vector, tuple[Matrix, bool]] | None,
+    propensity: tuple[Vector, Matrix] | None,
     method: Method,
     names: list[str],
 ) -> tuple[float, Vector]:
@@ -198,7 +223,7 @@ def _level(
     if method == "dr":
         beta1, spread1 = _regression(y, w * s * d, x, names, "among the treated")
         mu1 = x @ beta1
-        psi += w * s * d * (y - mu1) * (x @ cho_solve(spread1, w1 @ x))
+        psi += w * s * d * (y - mu1) * (x @ _solve(spread1, w1 @ x))
     else:
         theta = float(w1s @ y)
         psi += w1s * (y - theta)
@@ -212,20 +237,20 @@ def _level(
         mean = float(w0 @ (y - mu0))
         centred = w0 * (y - mu0 - mean)
         theta -= mean
-        psi -= centred + w * (d - p) * (x @ cho_solve(hessian, x.T @ centred))
+        psi -= centred + w * (d - p) * (x @ _solve(hessian, x.T @ centred))
         reach = reach - w0 @ x
     if method != "ipw":
-        psi -= w * s * (1 - d) * (y - mu0) * (x @ cho_solve(spread0, reach))
+        psi -= w * s * (1 - d) * (y - mu0) * (x @ _solve(spread0, reach))
     return theta, psi
 
 
-def _refuse_empty(d: Vector, where: str) -> None:
-    for name, group in (("treated", d), ("comparison", 1 - d)):
-        if not group.any():
+def _refuse_empty(treated: int, controls: int, where: str) -> None:
+    for name, count in (("treated", treated), ("comparison", controls)):
+        if not count:
             raise IdentificationError(f"no {name} unit is seen in {where}")
 
 
-def _odds(w: Vector, p: Vector, d: Vector, x: Matrix, names: list[str]) -> Vector:
+def _odds(w: Vector, p: Vector, d: Vector | Flags, x: Matrix, names: list[str]) -> Vector:
     """Weights of controls times their odds of treatment, normalised to one."""
     w0: Vector = w * np.where(p < TRIM, p / (1 - p), 0.0)
     if not w0.any():
@@ -239,32 +264,33 @@ def _odds(w: Vector, p: Vector, d: Vector, x: Matrix, names: list[str]) -> Vecto
 
 def _regression(
     y: Matrix, v: Vector, x: Matrix, names: list[str], where: str
-) -> tuple[Matrix, tuple[Matrix, bool]]:
+) -> tuple[Matrix, Matrix]:
     """Least-squares coefficients with weights ``v``, and the factor of the normal matrix."""
-    normal = (x * v[:, None]).T @ x
-    factor = _factor(normal, names, where)
-    return cho_solve(factor, (x * v[:, None]).T @ y), factor
+    weighted = (x * v[:, None]).T
+    factor = _factor(weighted @ x, names, where)
+    return _solve(factor, weighted @ y), factor
 
 
-def _propensity(
-    d: Vector, x: Matrix, w: Vector, names: list[str]
-) -> tuple[Vector, tuple[Matrix, bool]]:
+def _propensity(d: Vector | Flags, x: Matrix, w: Vector, names: list[str]) -> tuple[Vector, Matrix]:
     """Logit by Newton's method; separation shows as weights that vanish or steps that go on."""
-    _factor((x * w[:, None]).T @ x, names, "among treated and controls")
+    columns = np.ascontiguousarray(x.T)
     beta = np.zeros(x.shape[1])
     share = (w @ d) / w.sum()
     beta[0] = np.log(share / (1 - share))
+    p, factor = np.full(len(w), share), None
     for _ in range(STEPS):
-        p = _logistic(x @ beta)
-        try:
-            factor = _factor((x * (w * p * (1 - p))[:, None]).T @ x, names, "")
-        except IdentificationError:
+        hessian = (columns * (w * p * (1 - p))) @ x
+        if factor is None:
+            factor, failed = _factor(hessian, names, "among treated and controls"), 0
+        else:
+            factor, failed = dpotrf(hessian, lower=1)
+        if failed:
             break
-        step = cho_solve(factor, x.T @ (w * (d - p)))
+        step = _solve(factor, columns @ (w * (d - p)))
         beta = beta + step
+        p = _logistic(beta @ columns)
         if np.abs(step).max() < SETTLED * (1 + np.abs(beta).max()):
-            p = _logistic(x @ beta)
-            hessian = (x * (w * p * (1 - p))[:, None]).T @ x
+            hessian = (columns * (w * p * (1 - p))) @ x
             return p, _factor(hessian, names, "in the propensity model")
     raise IdentificationError(
         "the propensity model does not settle: treated and controls are separated "
@@ -272,7 +298,7 @@ def _propensity(
     )
 
 
-def _balancing(d: Vector, x: Matrix, w: Vector, names: list[str]) -> Vector:
+def _balancing(d: Vector | Flags, x: Matrix, w: Vector, names: list[str]) -> Vector:
     r"""Propensity :math:`p` with :math:`p/(1-p)=e^{x'\gamma}` that balances the covariates.
 
     Newton on the convex loss :math:`\sum w\{(1-D)e^{x'\gamma}-Dx'\gamma\}`, with a bounded step.
@@ -287,7 +313,7 @@ def _balancing(d: Vector, x: Matrix, w: Vector, names: list[str]) -> Vector:
             factor = _factor((x * odds[:, None]).T @ x, names, "")
         except IdentificationError:
             break
-        move = x @ cho_solve(factor, x.T @ (w * d - odds))
+        move = x @ _solve(factor, x.T @ (w * d - odds))
         step = np.abs(move).max()
         index = index + move * min(1.0, LONGEST / max(step, LONGEST))
         if step < SETTLED * (1 + np.abs(index).max()):
@@ -305,7 +331,7 @@ def _logistic(index: Vector) -> Vector:
     return out
 
 
-def _apart(x: Matrix, d: Vector, names: list[str]) -> str:
+def _apart(x: Matrix, d: Vector | Flags, names: list[str]) -> str:
     """Which covariates keep the groups apart, in words: each alone, or all of them together."""
     one, zero = x[d == 1, 1:], x[d == 0, 1:]
     alone = (one.min(axis=0) >= zero.max(axis=0)) | (one.max(axis=0) <= zero.min(axis=0))
@@ -314,13 +340,14 @@ def _apart(x: Matrix, d: Vector, names: list[str]) -> str:
     return f"by {some(names[1:])} together" if len(names) > 1 else ""
 
 
-def _factor(normal: Matrix, names: list[str], where: str) -> tuple[Matrix, bool]:
+def _factor(normal: Matrix, names: list[str], where: str) -> Matrix:
+    """Cholesky factor; refuse a singular matrix, naming the covariates."""
     scale = np.sqrt(np.diag(normal))
     flat = scale <= 0
     if not flat.any():
         value, vectors = np.linalg.eigh(normal / np.outer(scale, scale))
         if value[0] > 1e-12 * value[-1]:
-            factor: tuple[Matrix, bool] = cho_factor(normal, lower=True)
+            factor: Matrix = np.asarray(np.linalg.cholesky(normal), float)
             return factor
         flat = np.abs(vectors[:, 0]) > 1e-3
     guilty = [name for name, out in zip(names, flat, strict=True) if out]
@@ -332,3 +359,8 @@ def _factor(normal: Matrix, names: list[str], where: str) -> tuple[Matrix, bool]
         f"the covariates are singular {where}: {some(guilty)}. "
         "Remove one of them, or enlarge the group."
     )
+
+
+def _solve(factor: Matrix, target: Matrix) -> Matrix:
+    solution: Matrix = dpotrs(factor, target, lower=1)[0]
+    return solution

@@ -200,11 +200,19 @@ class Imputed:
         columns = [unit.sum(self.weight(k) * self.rest) for k in range(len(self.cells))]
         return Scores.dense(np.stack(columns, axis=1))
 
+    def drawn(self) -> Scores:
+        """Weights of units in the cells: what makes ``mass`` random if they are drawn."""
+        unit, weight = self.sample.unit, self.sample.weight
+        columns = [
+            np.bincount(unit.codes[cell.rows], weight[cell.rows], unit.size) for cell in self.cells
+        ]
+        return Scores.dense(np.stack(columns, axis=1))
+
     def factored(self, cohorts: Cohorts) -> Scores:
         """Weights are constant within cohort and period, so contributions stay factored."""
         v = self.weights().reshape(*cohorts.mean.shape, -1) / cohorts.mass[:, None, None]
         rest = np.einsum("ct,ctk->ck", self.rest.reshape(cohorts.mean.shape), v)
-        return Scores(cohorts.rows, np.concatenate([v, rest[:, None]], axis=1))
+        return cohorts.scores(np.concatenate([v, rest[:, None]], axis=1))
 
 
 @dataclass(frozen=True, eq=False)

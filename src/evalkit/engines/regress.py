@@ -4,24 +4,25 @@ contributions of units, row weights, leverage-adjusted scores and degrees of fre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular
 
-from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
+from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.errors import CombinationError, IdentificationError, some
 from evalkit.core.origin import Imposed, Part
 from evalkit.engines.absorb import Absorber
 from evalkit.engines.imposed import impose
+from evalkit.engines.leverage import Batch, Clustered, Design, spectrum
 
 SINGULAR = 1e-9  # a regressor keeping less than this share of its length adds nothing
-EDGE = 1e-10  # a leverage this close to one marks a direction that the cluster alone identifies
+CHUNK = 1 << 20  # numbers of the design whose spectra are found at once
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(Design):
     r"""A weighted least-squares fit of ``p`` coefficients with effects absorbed.
 
     With :math:`\tilde X` the regressors after absorption (for 2SLS their projection on the
@@ -75,63 +76,9 @@ class Fit:
 
     def degrees(self, cluster: Codes) -> tuple[int, int]:
         """Rows and parameters, where effects nested in clusters count as one constant."""
-        rows = self._clusters(cluster)
-        nested = [effect for effect in self.effects if effect.within(rows)]
-        inside = Absorber(nested, self.weight).rank if nested else 0
-        return self.rows or len(self.residual), len(self.beta) + self.rank - inside + bool(nested)
-
-    def adjusted(self, kind: str, cluster: Codes) -> Matrix:
-        r"""Cluster contributions ``(G, p)``: :math:`A\tilde X_g'W_g\,B_g\,e_g`.
-
-        With :math:`H` the hat matrix of regressors and effects, :math:`B_g=(I-H_{gg})^{-1/2}`
-        for CR2 and :math:`(I-H_{gg})^{-1}` for CR3 (symmetric, with the pseudo-inverse where the
-        cluster alone identifies a direction). Cost: the cube of each cluster's rows.
-        """
-        half, q, parts = self._half_weighted(cluster)
-        residual = half[:, 0] * self.residual
-        x = half * self.x
-        return np.stack(
-            [self.bread @ (x[rows].T @ _power(q[rows], kind, residual[rows])) for rows in parts]
-        )
-
-    def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
-        r"""Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``.
-
-        :math:`\nu=(\sum_g M_{gg})^2/\sum_{gh}M_{gh}^2` with
-        :math:`M_{gh}=a_g'(I-H)_{gh}a_h` and :math:`a_g=B_g\tilde X_gA\,l`
-        (Pustejovsky and Tipton 2018, eq. 12, working covariance proportional to 1/weight).
-        """
-        half, q, parts = self._half_weighted(cluster)
-        loadings = (half * self.x) @ self.bread @ combination
-        k = combination.shape[1]
-        own = np.empty((len(parts), k))
-        cross = np.empty((len(parts), q.shape[1], k))
-        for g, rows in enumerate(parts):
-            a = _power(q[rows], kind, loadings[rows])
-            own[g] = (a**2).sum(axis=0)
-            cross[g] = q[rows].T @ a
-        lost = (cross**2).sum(axis=1)
-        trace = (own - lost).sum(axis=0)
-        square = (own**2 - 2 * own * lost).sum(axis=0)
-        for j in range(k):
-            inner = cross[:, :, j].T @ cross[:, :, j]
-            square[j] += (inner**2).sum()
-        dof: Vector = trace**2 / square
-        return dof
-
-    def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
-        """True ``(k,)`` where part of a combination's loading lies in a direction of leverage one.
-
-        Dropping that cluster would lose the combination, so its residuals say nothing about it.
-        """
-        half, q, parts = self._half_weighted(cluster)
-        loadings = (half * self.x) @ self.bread @ combination
-        alone = np.zeros(combination.shape[1], dtype=bool)
-        for rows in parts:
-            value, vectors = np.linalg.eigh(np.eye(len(rows)) - q[rows] @ q[rows].T)
-            lost = vectors[:, value <= EDGE].T @ loadings[rows]
-            alone |= (lost**2).sum(axis=0) > SINGULAR * (loadings**2).sum(axis=0)
-        return alone
+        rows = clusters(self.unit, cluster)
+        parameters = len(self.beta) + outside(self.effects, self.weight, self.rank, rows)
+        return self.rows or len(self.weight), parameters
 
     def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
         """Residuals under nulls about one combination ``(p,)``, summed over parts of clusters."""
@@ -146,43 +93,64 @@ class Fit:
         residuals = self.residual, lead / scale
         return impose(
             self.x @ root, lead, residuals, self.weight, self.effects,
-            self.unit, self._clusters(cluster), part,
+            self.unit, clusters(self.unit, cluster), part,
         )  # fmt: skip
 
-    def _clusters(self, cluster: Codes) -> Groups:
-        return Groups(cluster[self.unit.codes], int(cluster.max()) + 1)
-
-    def _half_weighted(self, cluster: Codes) -> tuple[Matrix, Matrix, list[Codes]]:
-        """Root weights, an orthonormal basis of the design off nested effects, rows by cluster."""
+    def _cut(self, cluster: Codes) -> Clustered:
         if self.instrumented:
             raise CombinationError(
                 "CR2 and CR3 are defined here for least squares, not for instrumented regressions; "
                 "use CR1S"
             )
-        rows = self._clusters(cluster)
-        nested = [effect for effect in self.effects if effect.within(rows)]
+        rows = clusters(self.unit, cluster)
         half = np.sqrt(self.weight)[:, None]
-        columns = [self.x]
+        columns, nested = [self.x], []
         for effect in self.effects:
-            if effect not in nested:
+            if effect.within(rows):
+                nested.append(effect)
+            else:
                 columns.append((effect.codes[:, None] == np.arange(effect.size)).astype(float))
         design = np.hstack(columns)
         if nested:
             design = Absorber(nested, self.weight).residual(design)
-        q, r, _ = qr(half * design, mode="economic", pivoting=True)
-        size = np.abs(np.diag(r))
-        basis: Matrix = np.asarray(q[:, : int((size > SINGULAR * size[0]).sum())], float)
-        return half, basis, rows.rows()
+        basis, _, _ = orthonormal(half * design)
+        return Clustered(
+            lambda: _spectra(basis, rows),
+            rows.sum(basis * (half * self.residual[:, None])),
+            (basis.T @ (half * self.x)) @ self.bread,
+        )
 
 
-def _power(q: Matrix, kind: str, z: Matrix) -> Matrix:
-    """``(I - qq')`` to the power -1/2 (CR2) or -1 (CR3), pseudo-inverted, times ``z``."""
-    value, vectors = np.linalg.eigh(np.eye(len(q)) - q @ q.T)
-    keep = value > EDGE
-    power = np.zeros_like(value)
-    power[keep] = value[keep] ** (-0.5 if kind == "CR2" else -1.0)
-    out: Matrix = (vectors * power) @ (vectors.T @ z)
-    return out
+def clusters(unit: Groups, cluster: Codes) -> Groups:
+    """Rows by cluster, from the cluster ``(N,)`` of each unit."""
+    return Groups(cluster[unit.codes], int(cluster.max()) + 1)
+
+
+def outside(effects: Sequence[Groups], weight: Vector, rank: int, rows: Groups) -> int:
+    """Rank of the effects, where those nested in the clusters ``rows`` count as one constant."""
+    nested = [effect for effect in effects if effect.within(rows)]
+    return rank - Absorber(nested, weight).rank + 1 if nested else rank
+
+
+def orthonormal(columns: Matrix) -> tuple[Matrix, Matrix, Codes]:
+    """A basis ``(n, d)`` of the span of some columns, the triangle ``(d, d)`` that makes columns of
+    it, and which of the columns those are."""
+    q, r, pivot = qr(columns, mode="economic", pivoting=True, check_finite=False)
+    size = np.abs(np.diag(r))
+    d = int((size > SINGULAR * size[0]).sum())
+    return np.asarray(q[:, :d], float), np.asarray(r[:d, :d], float), pivot[:d].astype(np.intp)
+
+
+def _spectra(basis: Matrix, clusters: Groups) -> Iterator[Batch]:
+    """Spectra of clusters of equal numbers of rows, as many at a time as fit in CHUNK numbers."""
+    rows = clusters.rows()
+    size = np.array([len(at) for at in rows])
+    for r in np.unique(size):
+        alike = np.flatnonzero(size == r)
+        step = max(1, CHUNK // (r * basis.shape[1]))
+        for start in range(0, len(alike), step):
+            members = alike[start : start + step]
+            yield members, *spectrum(basis[np.stack([rows[g] for g in members])])
 
 
 def least_squares(
@@ -250,21 +218,28 @@ def two_stage(
 
 
 def _solve(x: Matrix, y: Matrix, weight: Vector) -> tuple[Matrix, Matrix]:
-    """Coefficients and ``(x'Wx)^{-1}`` by QR of the root-weighted design."""
+    """Coefficients and ``(x'Wx)^{-1}``."""
     half = np.sqrt(weight)[:, None]
-    q, r = qr(half * x, mode="economic")
-    target = half[:, 0] * y if y.ndim == 1 else half * y
+    return solved(half * x, half[:, 0] * y if y.ndim == 1 else half * y)
+
+
+def solved(x: Matrix, y: Matrix) -> tuple[Matrix, Matrix]:
+    """Coefficients and ``(x'x)^{-1}`` by QR."""
+    q, r = qr(x, mode="economic", check_finite=False)
     inverse = solve_triangular(r, np.eye(len(r)))
-    return inverse @ (q.T @ target), inverse @ inverse.T
+    return inverse @ (q.T @ y), inverse @ inverse.T
 
 
 def refuse_singular(raw: Matrix, x: Matrix, weight: Vector, names: Sequence[str]) -> None:
     """Raise, naming the columns, unless ``x`` has full column rank."""
-    if not len(names):
-        return
-    half = np.sqrt(weight)[:, None]
-    before = np.linalg.norm(half * raw, axis=0)
-    after = np.linalg.norm(half * x, axis=0)
+    if len(names):
+        half = np.sqrt(weight)[:, None]
+        refuse_dependent(np.linalg.norm(half * raw, axis=0), half * x, names)
+
+
+def refuse_dependent(before: Vector, x: Matrix, names: Sequence[str]) -> None:
+    """Raise, naming them, unless the columns of ``x`` kept some of their length and are free."""
+    after = np.linalg.norm(x, axis=0)
     gone = after <= SINGULAR * np.where(before > 0, before, 1.0)
     if gone.any():
         raise IdentificationError(
@@ -272,7 +247,7 @@ def refuse_singular(raw: Matrix, x: Matrix, weight: Vector, names: Sequence[str]
             "remove it, or absorb fewer effects. What is constant within units can move their "
             "trends: by_time= or baseline=, where the estimator has it"
         )
-    _, r, pivot = qr(half * x / after, mode="economic", pivoting=True)
+    _, r, pivot = qr(x / after, mode="economic", pivoting=True)
     size = np.abs(np.diag(r))
     rank = int((size > SINGULAR * size[0]).sum())
     if rank < len(names):

@@ -80,7 +80,7 @@ def from_paths(crossed: Crossed, tasks: list[Task]) -> tuple[Vector, Scores]:
             )
             lin[one, pair, at] = np.array([1.0, -1.0]) / mass[one]
             lin[zero, pair, at] = np.array([-1.0, 1.0]) / mass[zero]
-    return theta, Scores(paths.rows, lin)
+    return theta, paths.scores(lin)
 
 
 def from_units(

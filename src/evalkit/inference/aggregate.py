@@ -83,7 +83,9 @@ def aggregate(
     columns = [_level(estimate, level, staggered) for level in levels]
     groups = list(zip(*columns, strict=True)) if levels else [("average",)] * len(estimate)
     order = sorted(set(groups)) if levels else list(dict.fromkeys(groups))
-    member = np.array([[group == name for group in groups] for name in order], dtype=float)
+    place = {name: row for row, name in enumerate(order)}
+    member = np.zeros((len(order), len(groups)))
+    member[[place[group] for group in groups], range(len(groups))] = 1.0
     given = _given(estimate, weights)
     matrix = member * given
     totals = matrix.sum(axis=1, keepdims=True)
@@ -188,12 +190,10 @@ def _with_noise(out: Estimate, mass: Estimate, noise: Matrix) -> Scores | Sparse
 def _kept_mass(mass: Estimate, member: Matrix, index: Index) -> Estimate | None:
     """Coordinates that share one mass keep it."""
     kept = []
-    psi = mass.psi
     for row in member:
-        mine = np.flatnonzero(row)
-        first = mine[0]
+        mine = np.flatnonzero(row).tolist()
         # Equal numbers are not enough: two cohorts of one size have two masses.
-        if (mass.theta[mine] != mass.theta[first]).any() or (psi[:, mine] != psi[:, [first]]).any():
+        if (mass.theta[mine] != mass.theta[mine[0]]).any() or not mass.scores.take(mine).equal:
             return None
-        kept.append(int(first))
+        kept.append(mine[0])
     return replace(mass.take(kept), index=index)

@@ -10,6 +10,7 @@ from evalkit.core.arrays import Matrix
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Key
+from evalkit.core.threads import one_thread
 from evalkit.inference.covariance import Vcov
 from evalkit.inference.infer import infer
 
@@ -41,6 +42,7 @@ class RatioSet:
         )
 
 
+@one_thread
 def anderson_rubin(
     estimate: Estimate,
     *,

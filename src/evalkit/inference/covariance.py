@@ -12,6 +12,7 @@ import numpy as np
 from evalkit.core.arrays import Matrix, Vector, encode
 from evalkit.core.errors import CombinationError, IdentificationError
 from evalkit.core.estimate import Estimate
+from evalkit.core.origin import Leverage
 
 Vcov: TypeAlias = Literal["CR0", "CR1", "CR1S", "CR2", "CR3"]
 ROUNDING = 1e-13  # an error this small beside its estimate is rounding, not precision
@@ -35,14 +36,10 @@ def covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, V
         return estimate.vcov(), np.full(k, np.inf)
     if vcov == "CR1":
         return clusters / (clusters - 1) * estimate.vcov(), np.full(k, clusters - 1.0)
-    if estimate.leverage is None or estimate.combination is None:
-        raise CombinationError(
-            f"{vcov} needs an estimate from one least-squares design; {estimate.meta.method} "
-            "is not. Use CR1, or the jackknife."
-        )
+    leverage, combination = _design(estimate, vcov)
     codes, _ = encode(estimate.cluster)
     if vcov == "CR1S":
-        n, parameters = estimate.leverage.degrees(codes)
+        n, parameters = leverage.degrees(codes)
         if n <= parameters:
             raise IdentificationError(
                 f"{n} rows and {parameters} parameters leave no degrees of freedom for CR1S; "
@@ -50,8 +47,23 @@ def covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, V
             )
         scale = clusters / (clusters - 1) * (n - 1) / (n - parameters)
         return scale * estimate.vcov(), np.full(k, clusters - 1.0)
-    s = estimate.leverage.adjusted(vcov, codes) @ estimate.combination
-    return s.T @ s, estimate.leverage.satterthwaite(vcov, codes, estimate.combination)
+    s = adjusted(estimate, vcov)
+    return s.T @ s, leverage.satterthwaite(vcov, codes, combination)
+
+
+def adjusted(estimate: Estimate, vcov: Literal["CR2", "CR3"]) -> Matrix:
+    """Contributions of clusters ``(G, k)``, corrected for leverage."""
+    leverage, combination = _design(estimate, vcov)
+    return leverage.adjusted(vcov, encode(estimate.cluster)[0]) @ combination
+
+
+def _design(estimate: Estimate, vcov: Vcov) -> tuple[Leverage, Matrix]:
+    if estimate.leverage is None or estimate.combination is None:
+        raise CombinationError(
+            f"{vcov} needs an estimate from one least-squares design; {estimate.meta.method} "
+            "is not. Use CR1, or the jackknife."
+        )
+    return estimate.leverage, estimate.combination
 
 
 def t_test(theta: Vector, error: Vector, dof: Vector) -> tuple[Vector, Vector]:

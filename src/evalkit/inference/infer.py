@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -16,8 +16,16 @@ from evalkit.core.origin import Meta
 from evalkit.core.provenance import Provenance
 from evalkit.core.sides import Standing
 from evalkit.inference.band import sup_t
-from evalkit.inference.covariance import Vcov, clusters_of, covariance, t_quantile, t_test
+from evalkit.inference.covariance import (
+    Vcov,
+    adjusted,
+    clusters_of,
+    covariance,
+    t_quantile,
+    t_test,
+)
 from evalkit.inference.few import Doubt, Few, doubt
+from evalkit.inference.multiplier import Multiplier, multiplier_sup_t
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +140,10 @@ def infer(
     *,
     vcov: Vcov = "CR1",
     level: float = 0.95,
-    band: bool = False,
+    band: bool | Literal["multiplier"] = False,
+    draws: int = 999,
+    seed: int | None = None,
+    multiplier: Multiplier = "rademacher",
     few: Few = "withhold",
 ) -> Inference:
     r"""Judge an estimate: standard errors, t statistics, intervals and, if asked, a sup-t band.
@@ -151,9 +162,16 @@ def infer(
         design.
     level : float
         Coverage of intervals and band.
-    band : bool
-        Add a band that covers all coordinates at once, from a deterministic lattice rule: the
-        same numbers on every run.
+    band : bool or "multiplier"
+        Add a band that covers all coordinates at once. ``True``: as the contributions were jointly
+        normal, from a deterministic lattice rule, the same numbers on every run; it is what a
+        bootstrap with Gaussian multipliers and endless draws would give. ``"multiplier"``: from
+        clusters' contributions times random multipliers, which keeps their shape.
+    draws, seed : int
+        Number of draws and seed of the multipliers; those of a cluster depend on the seed and its
+        label alone, so that neither order nor threads can move a number.
+    multiplier : {"rademacher", "mammen", "webb"}
+        Their distribution; Webb's has six values, for few clusters.
     few : {"withhold", "show"}
         What to do where fewer than ten treated or untreated clusters, or cohorts of fewer than
         five, stand behind a coordinate: give no p-value, interval and band, with a warning that
@@ -179,7 +197,8 @@ def infer(
     References
     ----------
     Bell and McCaffrey (2002); Pustejovsky and Tipton (2018), eqs. 7-12 and 21;
-    Montiel Olea and Plagborg-Moller (2019) for the sup-t band.
+    Montiel Olea and Plagborg-Moller (2019) for the sup-t band; Callaway and Sant'Anna (2021),
+    algorithm 1, for its multipliers.
 
     Examples
     --------
@@ -193,6 +212,7 @@ def infer(
     'CR1, 40 clusters, t reference'
     """
     check_option("vcov", vcov, get_args(Vcov))
+    check_option("band", band, (False, True, "multiplier"))
     check_option("few", few, get_args(Few))
     if not 0 < level < 1:
         raise OptionError(f"level={level} must lie between 0 and 1, for example 0.95")
@@ -202,7 +222,13 @@ def infer(
     cov, dof = covariance(estimate, vcov, clusters)
     made = judge(estimate, cov, dof, vcov, level)
     if band:
-        value = sup_t(cov, level, float(np.min(dof)))
+        if band == "multiplier":
+            own = adjusted(estimate, vcov) if vcov in ("CR2", "CR3") else None
+            value = multiplier_sup_t(
+                estimate, own, level=level, draws=draws, seed=seed, multiplier=multiplier
+            )
+        else:
+            value = sup_t(cov, level, float(np.min(dof)))
         low, high = (made.estimate + sign * value * made.std_error for sign in (-1, 1))
         made = replace(made, band_low=frozen(low), band_high=frozen(high), crit=value)
     return guarded(made, found, few)
@@ -234,10 +260,10 @@ def judge(
     )
 
 
-def warn(found: Doubt, few: Few) -> None:
+def warn(found: Doubt, few: Few, *, depth: int = 3) -> None:
     """Say a doubt at the line that asked, unless it asked to see the numbers all the same."""
     if found.text and not (few == "show" and found.flags.any()):
-        warnings.warn(found.text, DoubtWarning, stacklevel=3)
+        warnings.warn(found.text, DoubtWarning, stacklevel=depth)
 
 
 def guarded(made: Inference, found: Doubt, few: Few) -> Inference:

@@ -1,0 +1,236 @@
+"""The rows of a frame in order of unit and period, what must be constant within a unit, and when
+units adopt.
+
+Refuses with the column, the unit and the rows; the first data row is row 1 in every message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from evalkit.core.arrays import NARROW, Codes, Flags, Labels, Vector, sealed
+from evalkit.core.door import Door, as_number, total, whole
+from evalkit.core.errors import OptionError, PanelError, some
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """The kept rows of a frame in order of unit and period.
+
+    Attributes
+    ----------
+    rows : Codes (n,) or slice
+        Rows of the frame.
+    unit, time : Codes (n,)
+    units, times : Labels (N,), (T,)
+    count : Codes (N,) or int
+        Rows of each unit.
+    """
+
+    rows: Codes | slice
+    unit: Codes
+    time: Codes
+    units: Labels
+    times: Labels
+    count: Codes | int
+
+    @classmethod
+    def of(cls, door: Door, unit: str, time: str, kept: Flags | None) -> Order:
+        """Sort the rows ``kept`` (None: all); refuse two rows of one unit and period."""
+        grid = door.grid(unit, time) if kept is None else None
+        if grid is not None:
+            units, times = grid
+            who = np.repeat(np.arange(len(units)), len(times))
+            when = np.tile(np.arange(len(times)), len(units))
+            return cls(slice(None), sealed(who), sealed(when), units, times, len(times))
+        who, units = door.label(unit)
+        when, times = door.label(time)
+        rows = np.arange(len(who)) if kept is None else np.flatnonzero(kept)
+        if kept is not None:
+            who, units = compact(who, units, rows)
+            when, times = compact(when, times, rows)
+        cell = who * len(times) + when
+        if (cell[1:] <= cell[:-1]).any():
+            order = _sorted(cell, len(units) * len(times))
+            rows, cell = rows[order], cell[order]
+            refuse_duplicates(unit, time, cell, units, times, rows)
+            who, when = who[order], when[order]
+        count = np.bincount(who, minlength=len(units))
+        return cls(rows, sealed(who), sealed(when), units, times, count)
+
+    @property
+    def first(self) -> Codes:
+        """First row of each unit ``(N,)``."""
+        if isinstance(self.count, int):
+            return np.arange(0, len(self.unit), self.count)
+        return np.cumsum(self.count) - self.count
+
+    def pick(self, *columns: Labels) -> Labels:
+        """The kept rows of columns of the frame, in order, ``(columns, n)``; a copy."""
+        out = np.empty((len(columns), len(self.unit)))
+        for at, column in enumerate(columns):
+            out[at] = column[self.rows]
+        return out
+
+    def row(self, at: int) -> int:
+        """Number of an ordered row in the frame, where the first is 1."""
+        return int(at if isinstance(self.rows, slice) else self.rows[at]) + 1
+
+    def constant(
+        self, name: str, column: Labels, rule: str, labels: Labels | None = None
+    ) -> Labels:
+        """The value of each unit ``(N,)``; refuse a column that changes within a unit.
+
+        ``column`` is in the frame's order; with ``labels`` it holds codes.
+        """
+        column = column if isinstance(self.rows, slice) else column[self.rows]
+        own = column[self.first]
+        differs = column != np.repeat(own, self.count)
+        if differs.any():
+            at = int(np.argmax(differs))
+            here, start = self.unit[at], int(self.first[self.unit[at]])
+            seen = [column[i] if labels is None else labels[column[i]] for i in (start, at)]
+            raise PanelError(
+                f"column {name!r}: unit {self.units[here]!s} has "
+                f"{plain(seen[0])} (row {self.row(start)}) and "
+                f"{plain(seen[1])} (row {self.row(at)}); {rule}. "
+                "Correct the file, or drop the unit."
+            )
+        return own if labels is None else labels[own]
+
+    def label(self, door: Door, name: str, rule: str) -> Labels:
+        """The label of each unit ``(N,)`` in a complete column that is constant within units."""
+        plain = door.plain(name)
+        if plain is not None and np.isfinite(total(plain)):
+            return sealed(whole(self.constant(name, plain, rule)))
+        codes, labels = door.label(name)
+        return sealed(self.constant(name, codes, rule, labels))
+
+
+def _sorted(cell: Codes, cells: int) -> Codes:
+    """Order of the rows by cell; they are placed, not compared, where there is room for it."""
+    if cells <= NARROW * len(cell):
+        place = np.full(cells, -1)
+        place[cell] = np.arange(len(cell))
+        order = place[place >= 0]
+        if len(order) == len(cell):  # else two rows share a cell
+            return order
+    return np.argsort(cell, kind="stable")
+
+
+def compact(codes: Codes, labels: Labels, rows: Codes | slice) -> tuple[Codes, Labels]:
+    """Codes of the kept rows, renumbered without the labels that no row uses any more."""
+    kept = codes[rows]
+    used = np.bincount(kept, minlength=len(labels)) > 0
+    if used.all():
+        return kept, labels
+    return (np.cumsum(used) - 1)[kept], labels[used]
+
+
+def refuse_duplicates(
+    unit: str, time: str, cell: Codes, units: Labels, times: Labels, rows: Codes
+) -> None:
+    same = np.flatnonzero(np.diff(cell) == 0)
+    if len(same):
+        at = int(same[0])
+        who, when = divmod(int(cell[at]), len(times))
+        raise PanelError(
+            f"{unit} {units[who]!s} has two rows in {time} {times[when]!s} "
+            f"(rows {rows[at] + 1} and {rows[at + 1] + 1}; {len(same)} such pairs in all). "
+            "Keep one row per unit and period."
+        )
+
+
+def refuse_weights(name: str, weights: Vector, order: Order) -> None:
+    if not weights.min() > 0:
+        wrong = np.flatnonzero(weights <= 0)
+        at = int(wrong[0])
+        raise PanelError(
+            f"weight column {name!r} must be positive; row {order.row(at)} holds {weights[at]:g} "
+            f"({len(wrong)} such rows). Correct the weights, or drop the rows."
+        )
+
+
+def read_dates(
+    door: Door, names: Sequence[str], order: Order, never: float
+) -> tuple[Vector, Vector | None]:
+    """Adoption dates of units ``(N,)`` and, from two columns, the first possible ones."""
+    if len(names) > 2:
+        raise OptionError(
+            f"cohort={some(names)} names {len(names)} columns; give one date, or the earliest and "
+            "the latest"
+        )
+    rule = "a unit has one adoption date"
+    dates = [order.constant(name, door.date(name, order.times, never), rule) for name in names]
+    latest = dates[-1]
+    refuse_outside(names[-1], latest, order.times, order.units)
+    if len(names) == 1:
+        return latest, None
+    earliest = dates[0]
+    wrong = np.flatnonzero((earliest > latest) | (np.isinf(latest) & np.isfinite(earliest)))
+    if len(wrong):
+        at = wrong[0]
+        raise PanelError(
+            f"unit {order.units[at]!s} adopts between {plain(earliest[at])} ({names[0]!r}) and "
+            f"{plain(latest[at])} ({names[1]!r}, row {order.row(order.first[at])}; "
+            f"{len(wrong)} such units): the earliest date must not lie after the latest. Correct "
+            "them, or leave both empty if the unit never adopts."
+        )
+    return latest, earliest
+
+
+def switched_on(name: str, on: Vector, order: Order, never: float) -> tuple[Vector, list[str]]:
+    """First period of each unit ``(N,)`` in which an indicator is one, and what is doubtful."""
+    wrong = np.flatnonzero((on != 0) & (on != 1))
+    if len(wrong):
+        at = wrong[0]
+        raise PanelError(
+            f"column {name!r} must hold 0 or 1; row {order.row(at)} holds {on[at]:g} "
+            f"({len(wrong)} such rows). Name a dose in dose=..., an adoption date in cohort=..."
+        )
+    unit, time, times = order.unit, order.time, order.times
+    same = np.diff(unit) == 0
+    back = np.flatnonzero(same & (np.diff(on) < 0))
+    if len(back):
+        at = back[0]
+        raise PanelError(
+            f"column {name!r}: unit {order.units[unit[at]]!s} is treated in "
+            f"{times[time[at]]!s} (row {order.row(at)}) and no longer in "
+            f"{times[time[at + 1]]!s} (row {order.row(at + 1)}); "
+            f"{len(np.unique(unit[back]))} such units. A panel needs treatment that stays "
+            "on: drop the rows after the switch back; or make the column a covariate and use "
+            f"evalkit.did.regression(panel, on=[{name!r}]), which takes any indicator."
+        )
+    starts = np.flatnonzero((on == 1) & ~np.concatenate([[False], same & (on[:-1] == 1)]))
+    dates = np.full(len(order.units), never)
+    dates[unit[starts]] = as_number(times)[time[starts]]
+    later = starts[starts > 0]
+    gap = same[later - 1] & (time[later] - time[later - 1] > 1)
+    if not gap.any():
+        return dates, []
+    return dates, [
+        f"{int(gap.sum())} units are not seen in the period before their first treated row, "
+        "which dates their adoption"
+    ]
+
+
+def refuse_outside(name: str, cohorts: Vector, times: Labels, units: Labels) -> None:
+    clock = as_number(times)
+    outside = (cohorts < clock[0]) | (np.isfinite(cohorts) & (cohorts > clock[-1]))
+    if outside.any():
+        at = int(np.flatnonzero(outside)[0])
+        raise PanelError(
+            f"column {name!r}: unit {units[at]!s} adopts in {cohorts[at]:g}, outside the sample "
+            f"{times[0]!s} to {times[-1]!s} ({int(outside.sum())} such units). Leave it empty if "
+            "the unit is untreated throughout, or extend the sample."
+        )
+
+
+def plain(value: Any) -> str:
+    if isinstance(value, float):
+        return "never" if np.isinf(value) else f"{value:g}"
+    return str(value)
