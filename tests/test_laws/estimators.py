@@ -195,7 +195,7 @@ COHORTS = (*PLAIN, "staggered", "windows")
 EQUAL = {"unit_weights": "uniform", "time_weights": "uniform"}
 COUNTY_YEAR = ("unit", ("county", "time"))
 
-CASES = [
+EFFECTS = [
     Case("regression", lambda p: ek.did.regression(p, on=["x", "money"]), block=regressor("x")),
     Case("regression pooled", lambda p: ek.did.regression(p, on=["x"], absorb=()), absorbs=(),
          block=regressor("x")),
@@ -292,6 +292,8 @@ CASES = [
          block=dosed),
     Case("dose iv", lambda p: ek.did.dose_iv(p, exposure="money", start=START), linear=False,
          design=False, degree=(1.0, 1.0, 0.0), block=exposed),
+]  # fmt: skip
+GAPS = [
     Case("fixed effects of counties",
          lambda p: ek.value_added.fixed(p, effect="county", on=["x"]), absorbs=(), block=unmoved),
     Case("fixed effects, errors in variables",
@@ -362,3 +364,4 @@ CASES = [
     Case("relative spread", lambda p: ek.gaps.spread(p, metric="cv"), VARIANT, absorbs=(),
          linear=False, design=False, degree=0.0),
 ]  # fmt: skip
+CASES = [*EFFECTS, *GAPS]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from evalkit.data.contract import Column, Contract
+from evalkit.data.county import TABLES
+
+COUNTY = TABLES  # the eleven tables of the county study, by name
 
 MICHIGAN_DISTRICTS = Contract(
     table="michigan_districts",
@@ -324,5 +327,21 @@ BALANCE_HEFEI = Contract(
         "composite": Column("number", "composite as published", "综合差异系数", low=0),
         "status": _text("how it is known", "核对情况", options=("quoted", "memory")),
         "source": _text("where it was seen", "出处"),
+    },
+)
+
+MAGNITUDES = Contract(
+    table="magnitudes",
+    label="Published sizes, gaps and spreads of compulsory schooling, as ranges",
+    zh="已发表的量级",
+    key=["id"],
+    columns={
+        "id": _text("row", "编号", pattern=r"[a-z_]+"),
+        "quantity": _text("what it is", "指标"),
+        "low": Column("number", "lower end, in the unit of the row", "下限"),
+        "high": Column("number", "upper end", "上限"),
+        "unit": _text("unit", "单位", options=("pupils", "share", "ratio", "SD")),
+        "source": _text("where it was seen", "出处"),
+        "status": _text("how it is known", "核对情况", options=("found", "memory")),
     },
 )
