@@ -38,6 +38,7 @@ STORED = ROOT / "data" / "benchmarks"
 SMALL = (60, 6)  # panel of the call that loads and compiles
 MEMORY = 10 << 30  # bytes of address space that a process may have
 PATIENCE = 120.0  # processor seconds that a call may take before its process is ended
+BEHIND = 10.0  # times the fastest other, after which a package is not asked about larger panels
 SLOW = 20.0  # processor seconds of a call after which it is not repeated
 AGREES = 1e-6  # relative; packages that do the same thing differ by their solvers' tolerance
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON", "POLARS_MAX")
@@ -220,14 +221,14 @@ def measure(
     periods: int,
     calls: int,
     alone: bool,
-    stopped: Sequence[str] = (),
+    slow: Sequence[str] = (),
 ) -> list[Any]:
-    """Rows of all packages that do a task, their calls taken in turns; those that were ``stopped``
+    """Rows of all packages that do a task, their calls taken in turns; those that were ``slow``
     on a smaller panel are not asked."""
     workers = [
         Worker(suite, task, call, units, periods)
         for call in suite.calls[task].values()
-        if call.peer not in stopped and (not alone or call.peer == "evalkit")
+        if call.peer not in slow and (not alone or call.peer == "evalkit")
     ]
     for worker in workers:
         worker.await_start()
@@ -320,18 +321,23 @@ def run(suite: Suite, tasks: list[str], calls: int, sizes: list[int]) -> None:
             alone = (units, periods) == suite.largest
             if sizes and units not in sizes:
                 continue
-            stopped = [
-                row["peer"]
-                for row in _stored(suite)
-                if row["task"] == task
-                and row["note"].startswith("stopped")
-                and int(row["units"]) < units
-            ]
-            rows = measure(suite, task, units, periods, 1 if alone else calls, alone, stopped)
+            slow = _slow([row for row in _stored(suite) if row["task"] == task], units)
+            rows = measure(suite, task, units, periods, 1 if alone else calls, alone, slow)
             for row in rows:
                 print(*(row[c] for c in ("task", "units", "peer", "cpu_seconds", "peak_mb", "ratio",
                                          "agrees", "largest_gap", "note")), flush=True)  # fmt: skip
             _store(suite, rows)
+
+
+def _slow(rows: list[dict[str, Any]], units: int) -> list[str]:
+    """Packages that were stopped on a smaller panel, or took too long beside the fastest other."""
+    smaller = [row for row in rows if int(row["units"]) < units and row["peer"] != "evalkit"]
+    slow = [row["peer"] for row in smaller if row["note"].startswith("stopped")]
+    timed = [row for row in smaller if row["cpu_seconds"]]
+    for n in {row["units"] for row in timed}:
+        cpu = {row["peer"]: float(row["cpu_seconds"]) for row in timed if row["units"] == n}
+        slow += [peer for peer, seconds in cpu.items() if seconds > BEHIND * min(cpu.values())]
+    return slow
 
 
 def _stored(suite: Suite) -> list[dict[str, Any]]:

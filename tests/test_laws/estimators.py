@@ -293,7 +293,7 @@ EFFECTS = [
     Case("dose iv", lambda p: ek.did.dose_iv(p, exposure="money", start=START), linear=False,
          design=False, degree=(1.0, 1.0, 0.0), block=exposed),
 ]  # fmt: skip
-GAPS = [
+VALUE_ADDED = [
     Case("fixed effects of counties",
          lambda p: ek.value_added.fixed(p, effect="county", on=["x"]), absorbs=(), block=unmoved),
     Case("fixed effects, errors in variables",
@@ -309,6 +309,8 @@ GAPS = [
     Case("progress by bands",
          lambda p: ek.value_added.progress(p, effect="county", prior="base", bands=3).estimate,
          absorbs=(), linear=False, design=False, exact=False, block=unmoved),
+]  # fmt: skip
+GAPS = [
     Case("gap", lambda p: ek.gaps.gap(p, between="group", high="urban", low="rural"),
          absorbs=("time",), linear=False, design=False, block=urban),
     Case("ratio of means", lambda p: ek.gaps.gap(p, metric="ratio", **SIDES), VARIANT, absorbs=(),
@@ -364,4 +366,4 @@ GAPS = [
     Case("relative spread", lambda p: ek.gaps.spread(p, metric="cv"), VARIANT, absorbs=(),
          linear=False, design=False, degree=0.0),
 ]  # fmt: skip
-CASES = [*EFFECTS, *GAPS]
+CASES = [*EFFECTS, *VALUE_ADDED, *GAPS]
