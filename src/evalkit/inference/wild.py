@@ -12,11 +12,11 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.arrays import Groups, Matrix, encode, frozen
-from evalkit.core.errors import CombinationError, check_option
+from evalkit.core.errors import CombinationError, IdentificationError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.origin import Imposed, Part
 from evalkit.inference.covariance import clusters_of
-from evalkit.inference.inversion import TIE, Curves, check_draws, share
+from evalkit.inference.inversion import TIE, Curves, check_test, share
 from evalkit.inference.tested import Tested
 
 Signs: TypeAlias = Literal["rademacher", "webb"]
@@ -87,8 +87,15 @@ def wild_bootstrap(
     """
     check_option("signs", signs, get_args(Signs))
     check_option("within", within, get_args(Part))
-    check_draws(draws, level)
+    check_test(draws, seed, level)
     clusters = clusters_of(estimate)
+    flat = (estimate.cluster_sums() == 0).all(axis=0)
+    if flat.any():
+        keys = [key for key, none in zip(estimate.index.keys, flat, strict=True) if none]
+        raise IdentificationError(
+            f"no cluster moves {some(keys)}: the outcome does not vary about its fit, and draws of "
+            "signs say nothing. Leave these coordinates out: estimate.take(...)"
+        )
     codes, _ = encode(estimate.cluster)
     design, combination = estimate.leverage, estimate.combination
     if design is None or combination is None:
