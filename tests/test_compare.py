@@ -10,12 +10,7 @@ import pytest
 mpl.use("Agg")
 
 import evalkit as ek
-from evalkit.core.errors import (
-    CombinationError,
-    DoubtWarning,
-    IdentificationError,
-    OptionError,
-)
+from evalkit.core.errors import CombinationError, IdentificationError, OptionError
 from panels import RECIPES
 
 PANEL = RECIPES["staggered"].panel()
@@ -179,8 +174,7 @@ def test_estimates_that_differ_do_not_become_equal_where_contributions_vanish():
         frame, outcome="y", unit="unit", time="time", cohort="g", provenance="synthetic"
     )
     pair = {"a": ek.did.callaway_santanna, "b": ek.did.extended_two_way}
-    with pytest.warns(DoubtWarning):
-        found = ek.compare(panel, pair, few="show")
+    found = ek.compare(panel, pair, few="show")
     one, two = (ek.aggregate(run(panel), by=("cohort", "time")).theta for run in pair.values())
     np.testing.assert_allclose(found.differences.estimate, one - two, atol=1e-12)
     assert np.abs(found.differences.estimate).max() > 0.1

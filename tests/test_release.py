@@ -109,7 +109,7 @@ def test_a_single_pupil_of_a_group_is_not_given_away_by_a_cross_product():
     poor[0] = 1  # one poor pupil in school a: the cross-product holds that pupil's score
     released = table(counts, poor=poor).release(floor=FLOOR)
     assert shown(released) == [("n", "b")]
-    assert shown(table(counts, poor=poor * 0.7).release(floor=FLOOR)) == [("n", "b")]
+    assert shown(table(counts, poor=poor * 0.7).release(floor=FLOOR)) == shown(table(counts))
 
 
 def test_pupils_who_all_score_alike_are_not_shown():

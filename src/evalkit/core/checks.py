@@ -83,7 +83,7 @@ def refuse_text_or_repeats(option: str, names: Sequence[str]) -> None:
     listed = list(names)
     wrong = [name for name in listed if not isinstance(name, str)]
     if wrong:
-        raise OptionError(f"{option} names {wrong[0]!r}; name columns by text")
+        raise OptionError(f"{option}: {wrong[0]!r} is no column name; name columns by text")
     repeated = [name for name in dict.fromkeys(listed) if listed.count(name) > 1]
     if repeated:
         raise OptionError(f"{option} names {some(repeated)} twice")

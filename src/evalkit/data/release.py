@@ -1,10 +1,9 @@
 """What may leave a county: sums in which no group smaller than a floor can be made out.
 
 What is checked, exactly: cells, the two groups that a variable with two values makes of a cell (the
-score too; the lower value -1, 0, 1 or a whole number and the other the next), bands, cells in which
-all pupils score alike, and subtraction, one after the other, from totals that are named. Not
-checked: two values of another kind, several releases set against each other, or equations solved
-together.
+score too; whole numbers, the lower -1, 0 or 1, or the other the next), bands, cells in which all
+pupils score alike, and subtraction, one after the other, from totals that are named. Not checked:
+other pairs of values, several releases set against each other, or equations solved together.
 """
 
 from __future__ import annotations
@@ -39,10 +38,9 @@ def release(
 
     A cell is withheld if it has fewer pupils than the floor, if a variable with two values, such as
     0/1 or 1/2, parts off fewer (the cross-products give their mean score away), or if all its
-    pupils have the same score. Moments show two values if the lower is -1, 0 or 1, or if they are
-    whole numbers next to each other; code other pairs so. Where sums are weighted, a cell is
-    withheld if a variable has two such neighbours in it: nobody can tell how many they part off.
-    Bands
+    pupils have the same score. Moments show two values that are whole numbers if the lower is -1, 0
+    or 1, or the other is the next; code other pairs so. Where sums are weighted, a cell is withheld
+    if a variable has two such neighbours in it: nobody can tell how many they part off. Bands
     of a cell are withheld (NaN) if one of them holds fewer pupils, but not none; histograms always
     are. Rows left out are told for released cells only.
 
@@ -148,15 +146,16 @@ def _shown_too_few(sums: Summaries, floor: int) -> Flags:
 
 def _parted(sums: Summaries, v: int, low: Vector | float) -> Vector:
     """Pupils ``(m,)`` in the smaller of two groups, if some have the value ``low`` and all others
-    one other value; infinite if they have not.
+    one that is a whole number above it; infinite if they have not.
 
     With k pupils at a distance d from ``low`` and none elsewhere, the sums of distances and of
-    their squares are kd and kd^2: then k follows, and is whole.
+    their squares are kd and kd^2: then k and d follow.
     """
     first, second = _about(sums, v, low)
     with np.errstate(divide="ignore", invalid="ignore"):
-        k = first**2 / second
-    two = (second > 0) & (np.abs(k - np.rint(k)) <= WHOLE * k) & (np.rint(k) > 0)
+        k, d = first**2 / second, second / first
+        two = (second > 0) & (np.abs(k - np.rint(k)) <= WHOLE * k) & (np.rint(k) > 0)
+        two &= np.abs(d - np.rint(d)) <= WHOLE * np.abs(d)
     part = np.minimum(np.rint(k), sums.n - np.rint(k))
     return np.where(two & (part > 0), part, np.inf)
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
-from evalkit.core.checks import refuse_text_or_repeats
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.panel import Panel
 from evalkit.engines.quasi import Family, QuasiFit, Separated, quasi_likelihood
@@ -115,7 +114,6 @@ def _design(panel: Panel, starts: Starts, baseline: Sequence[str]) -> tuple[Matr
 
     Without covariates there is one row per cohort and period.
     """
-    refuse_text_or_repeats("baseline", baseline)
     size, periods = len(starts.start), panel.n_periods
     code, time = starts.code[panel.unit], panel.time
     at = np.arange(len(panel.y))

@@ -89,13 +89,6 @@ def wild_bootstrap(
     check_option("within", within, get_args(Part))
     check_test(draws, seed, level)
     clusters = clusters_of(estimate)
-    flat = (estimate.cluster_sums() == 0).all(axis=0)
-    if flat.any():
-        keys = [key for key, none in zip(estimate.index.keys, flat, strict=True) if none]
-        raise IdentificationError(
-            f"no cluster moves {some(keys)}: the outcome does not vary about its fit, and draws of "
-            "signs say nothing. Leave these coordinates out: estimate.take(...)"
-        )
     codes, _ = encode(estimate.cluster)
     design, combination = estimate.leverage, estimate.combination
     if design is None or combination is None:
@@ -107,7 +100,9 @@ def wild_bootstrap(
         return _multiplied(estimate, Source(clusters, draws, seed, signs), level)
     imposed = [design.imposed(codes, within, column) for column in combination.T]
     source = Source(len(imposed[0].owner), draws, seed, signs)
-    found = _drawn(imposed, source, clusters).results(estimate, level)
+    curves = _drawn(imposed, source, clusters)
+    _refuse_flat(estimate, curves.error)
+    found = curves.results(estimate, level)
     return Tested(
         **{**found, "smallest": source.smallest},
         method=f"wild cluster bootstrap, null imposed, {source.words(clusters, within)}",
@@ -231,12 +226,23 @@ class Parts:
         return (v @ one.score.T).T, np.stack(squares)
 
 
+def _refuse_flat(estimate: Estimate, error: Vector) -> None:
+    flat = np.flatnonzero(error == 0)
+    if len(flat):
+        raise IdentificationError(
+            f"no cluster moves {some(estimate.index.keys[j] for j in flat)}: the outcome does not "
+            "vary about its fit, and draws of signs say nothing. Leave it out with select() or "
+            "take()"
+        )
+
+
 def _multiplied(estimate: Estimate, source: Source, level: float) -> Tested:
     """The multiplier bootstrap of contributions, null not imposed."""
     clusters, theta = estimate.n_clusters, estimate.theta
     s = estimate.cluster_sums()
     scale = clusters / (clusters - 1)
     error = np.sqrt(scale * (s**2).sum(axis=0))
+    _refuse_flat(estimate, error)
     draws = []
     for v in source.blocks(s.shape[1]):
         top = v @ s
