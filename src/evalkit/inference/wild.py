@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Groups, Matrix, encode, frozen
+from evalkit.core.arrays import Groups, Matrix, Vector, encode, frozen
 from evalkit.core.errors import CombinationError, IdentificationError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.origin import Imposed, Part
