@@ -16,13 +16,14 @@ export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export IPYTHONDIR := $(CURDIR)/.cache/ipython
 export JUPYTER_PLATFORM_DIRS := 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
-unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP MATPLOTLIBRC MPLBACKEND EVALKIT_RESULTS
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP MATPLOTLIBRC MPLBACKEND EVALKIT_RESULTS EVALKIT_DATA
 
 py := .venv/bin/python
 rerun := .cache/results
 two := -n 2 --dist loadfile # by file: nbval needs a notebook's cells in one kernel, in order
 built := book/_build
 html := $(built)/html
+restricted := $(built)/restricted
 # A page with a warning is not read again, and so would pass, unless what was read is forgotten.
 build := { rm -rf $(html)/_modules; .venv/bin/jupyter-book build $(built)/stage --path-output book -W -n --keep-going --quiet \
 	|| { rm -rf $(built)/.doctrees; echo "evalkit: the book was not built; see above" >&2; exit 1; }; }
@@ -31,18 +32,25 @@ lock := $(py) -m uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-header --no-annotate $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check notebooks simulate lab serve check-web lock clean .venv
+.PHONY: help book test check notebooks data simulate lab serve check-web lock clean .venv
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo "  options: PYTHON=python3.12 (which Python makes .venv), INSTALLER=pip (instead of uv), PORT=8000 (serve)"
 	@echo "           ONLY=\"did reversals\" (which cells), DRAWS=100 (fewer), SAVE=1 (store) (simulate)"
 
-book: .venv ## execute the notebooks and build the book: book/_build/html/index.html
+ifdef DATA
+book: .venv
+	@$(py) tools/notebooks.py restricted "$(DATA)"
+	@.venv/bin/jupyter-book build $(restricted)/stage --path-output $(restricted) -W -n --keep-going --quiet
+	@echo "The book with your tables: file://$(CURDIR)/$(restricted)/_build/html/index.html"
+else
+book: .venv ## execute the notebooks and build the book; DATA=folder runs the county study on other tables
 	@$(py) tools/notebooks.py stage
 	@if [ -f $(html)/index.html ] && cmp -s $(built)/.inputs $(built)/.done; then echo "evalkit: nothing has changed"; \
 	else rm -f $(built)/.done && $(build) && $(py) -m pytest -q tests/test_html.py && cp $(built)/.inputs $(built)/.done; fi
 	@echo "The book: file://$(CURDIR)/$(html)/index.html"
+endif
 
 test: .venv lint ## every check: style, types, floors, unit tests, laws, doctests, notebooks
 	$(py) -m pytest -q $(two) --doctest-modules src tests
@@ -64,6 +72,9 @@ lint: .venv
 
 notebooks: .venv ## re-execute the notebooks and save outputs and results/, to be committed
 	$(py) tools/notebooks.py save
+
+data: .venv ## simulate the committed study anew and compare every byte (SAVE=1 replaces it)
+	$(py) tools/data.py $(if $(SAVE),--save)
 
 simulate: .venv ## run the simulations again and hold them against the stored tables (hours)
 	nice -n 10 $(py) -m simulations $(if $(ONLY),--only "$(ONLY)") $(if $(DRAWS),--draws $(DRAWS)) \

@@ -7,6 +7,7 @@ by the build itself.
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 import shutil
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from evalkit.data.county import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTENSION = ROOT / "book" / "_ext"
@@ -79,6 +82,19 @@ LISTS = """
 
 ```{status}
 ```
+
+```{codebook}
+```
+"""
+CHAPTER = """
+# A chapter
+
+```{when} real
+Said of **real** records.
+```
+```{when} synthetic
+Said of simulated ones alone: {claim}`nobody_made_this`.
+```
 """
 
 
@@ -112,7 +128,7 @@ class Project:
         self.write("results/figures/chapter.flat.csv", "a,b\n1,2\n")
         self.register(dose=DOSE, first_1993=claim(0.39))
         cells = [
-            {"cell_type": "markdown", "id": "a", "metadata": {}, "source": "# A chapter"},
+            {"cell_type": "markdown", "id": "a", "metadata": {}, "source": CHAPTER},
             self.code("b", 'ek.claim("dose", estimate, unit="percentage points")'),
             self.code("c", 'for year in (1993,):\n    ek.claim(f"first_{year}", x, unit="pp")'),
         ]
@@ -187,6 +203,22 @@ def test_a_chapter_without_a_badge_gets_the_one_of_its_register(built: Project) 
     page = built.page("notebooks/chapter.html")
     assert 'class="tier tier-real"' in page
     assert tiers.TIERS["real"].sentence in page
+
+
+def test_what_is_said_of_one_tier_stands_only_where_the_outcomes_are_of_it(built: Project) -> None:
+    page = built.page("notebooks/chapter.html")
+    assert "Said of <strong>real</strong> records." in page
+    assert "simulated ones" not in page
+
+
+def test_the_codebook_has_every_column_of_every_table_in_both_languages(built: Project) -> None:
+    page = html.unescape(built.page("book/lists.html"))
+    page = page.replace("’", "'").replace("“", '"').replace("”", '"')
+    for table, contract in TABLES.items():
+        assert f"{contract.zh} {table}" in page
+        for name, column in contract.columns.items():
+            assert f">{name}<" in page
+            assert f"{column.label} {column.zh}" in page
 
 
 def test_the_lists_show_value_cell_page_and_data(built: Project) -> None:

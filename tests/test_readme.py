@@ -15,14 +15,14 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8
 def test_the_example_of_the_readme_runs(capsys):
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     rng = np.random.default_rng(1)
-    county = np.repeat(np.arange(60), 8)
+    county = np.repeat(np.arange(240), 8)
     frame = pd.DataFrame(
         {
             "county": county,
-            "year": np.tile(np.arange(2012, 2020), 60),
-            "first_year": np.repeat(rng.choice([2014, 2015, 2016, np.nan], 60), 8),
+            "year": np.tile(np.arange(2012, 2020), 240),
+            "first_year": np.repeat(rng.choice([2014, 2015, 2016, np.nan], 240), 8),
             "prefecture": county // 3,
-            "score": rng.normal(size=480),
+            "score": rng.normal(size=1920),
         }
     )
     exec(example, {"frame": frame})

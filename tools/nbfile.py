@@ -59,6 +59,26 @@ def with_outputs(notebook: Any, run: Any) -> Any:
     return normalise(notebook)
 
 
+def reads_the_study(notebook: Any) -> bool:
+    """Whether a notebook reads the county study, and so can be run on another folder."""
+    return any("county_study(" in cell.source for cell in code_cells(notebook))
+
+
+def only_checked(notebook: Any) -> Any:
+    """Drop every output but the tables and figures whose records were counted against the floor."""
+    for cell in code_cells(notebook):
+        cell.outputs = [out for out in cell.outputs if _is_checked(out)]
+        for out in cell.outputs:
+            out.data.pop("text/plain", None)
+    return notebook
+
+
+def _is_checked(output: Any) -> bool:
+    page = output.get("data", {}).get("text/html", "")
+    table = "".join(page).startswith('<div class="evalkit-table')
+    return table or "name" in output.get("metadata", {}).get("evalkit", {})
+
+
 def refuse_stderr(name: str, notebook: Any) -> None:
     for number, cell in enumerate(code_cells(notebook), 1):
         if text := "".join(out.text for out in cell.outputs if out.get("name") == "stderr"):

@@ -4,7 +4,8 @@
 to the present cells, source, data, lock and Python, executing what is not yet proven (`make book`).
 `save` executes everything and writes the committed outputs (`make notebooks`). `compare` holds the
 results of a re-execution against the committed ones; `prove` notes that they stand (`make test`),
-so that the next build need not execute again. Only `save` writes to tracked files.
+so that the next build need not execute again. Only `save` writes to tracked files. `restricted`
+runs the chapters that read the county study on another folder of tables, apart from all of these.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 from nbclient import NotebookClient
 
 from agreement import differences
+from evalkit.data.county.folder import check
 from nbfile import (
     KERNEL,
     NotebookError,
@@ -33,7 +35,9 @@ from nbfile import (
     describe_figures,
     dump,
     normalise,
+    only_checked,
     read,
+    reads_the_study,
     refuse_stderr,
     with_outputs,
 )
@@ -119,7 +123,7 @@ def commit(root: Path) -> str:
     return done.stdout.decode()
 
 
-async def execute(path: Path, cwd: Path, results: Path) -> Any:
+async def execute(path: Path, cwd: Path, results: Path, **variables: str) -> Any:
     """Run one notebook in a fresh kernel that writes to `results`; return it normalised."""
     notebook, start = read(path), time.perf_counter()
     client = NotebookClient(
@@ -131,7 +135,7 @@ async def execute(path: Path, cwd: Path, results: Path) -> Any:
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(cwd)}},
     )
-    await client.async_execute(env={**os.environ, "EVALKIT_RESULTS": str(results)})
+    await client.async_execute(env={**os.environ, **variables, "EVALKIT_RESULTS": str(results)})
     refuse_stderr(path.stem, notebook)
     print(f"evalkit: executed {path.stem} in {time.perf_counter() - start:.1f} s", flush=True)
     return normalise(notebook)
@@ -203,6 +207,35 @@ def stage(project: Project) -> None:
     print(f"evalkit: staged {len(names)} notebooks, {len(missing)} executed", flush=True)
 
 
+def restricted(project: Project, data: Path) -> Path:
+    """Stage the book with the chapters of the county study run on the tables in `data`.
+
+    The folder must keep its contract. Outputs and results stay below `book/_build/restricted`; of
+    the outputs only tables and figures remain, for only their records were counted.
+    """
+    if broken := [f"{table}: {line}" for table, lines in check(data).items() for line in lines]:
+        raise NotebookError(f"{data.name} breaks its contract:\n" + "\n".join(broken))
+    stage = project.stage.parent / "restricted/stage"
+    pages: Tree = {"notebooks/.keep": b""}
+    for part in STAGED:
+        pages |= tree(project.root, part)
+    sync(pages, stage)
+    for name, path in project.notebooks().items():
+        if not reads_the_study(read(path)):
+            shown, results = read(path), committed(project, name)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                run = execute(
+                    path, stage / "notebooks", Path(folder), EVALKIT_DATA=str(data.resolve())
+                )
+                shown, results = only_checked(asyncio.run(run)), tree(Path(folder))
+        pages |= {f"notebooks/{name}.ipynb": dump(describe_figures(shown))}
+        pages |= {f"results/{made}": content for made, content in results.items()}
+    sync(pages, stage)
+    print(f"evalkit: staged with the tables of {data.name}", flush=True)
+    return stage
+
+
 def save(project: Project) -> None:
     """Execute every notebook and write the outputs and results that are committed."""
     names = list(project.notebooks())
@@ -237,10 +270,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         commands.add_parser(command.__name__, help=command.__doc__).set_defaults(act=command)
     comparing = commands.add_parser("compare", help=compare.__doc__)
     comparing.add_argument("rerun", type=Path, help="where the re-run wrote its results")
+    running = commands.add_parser("restricted", help=restricted.__doc__)
+    running.add_argument("data", type=Path, help="the folder with the tables of the county study")
     chosen = parser.parse_args(arguments)
     project = Project(Path(__file__).resolve().parent.parent)
     try:
-        compare(project, chosen.rerun) if chosen.command == "compare" else chosen.act(project)
+        if chosen.command == "compare":
+            compare(project, chosen.rerun)
+        elif chosen.command == "restricted":
+            restricted(project, chosen.data)
+        else:
+            chosen.act(project)
     except NotebookError as error:
         print(f"evalkit: {error}", file=sys.stderr)
         return 1

@@ -30,7 +30,8 @@ class Case:
     which c is added and what that does to theta: ``(panel, estimate) -> (direction (n,),
     shift (k,))``; None if the law has no such form. ``towns`` is how many make leverage small
     enough for the jackknife; ``exact`` is False where psi takes estimated weights as given, and the
-    jackknife does not; ``copies`` is False where a published tuning parameter counts units.
+    jackknife does not; ``copies`` is False where a published tuning parameter counts units, or
+    where a copy of a row would have to be a new draw of its measurement error.
     ``linear`` says that ``weights.T @ y == theta``; ``design``, that CR2 and CR3 exist.
     """
 
@@ -194,7 +195,7 @@ COHORTS = (*PLAIN, "staggered", "windows")
 EQUAL = {"unit_weights": "uniform", "time_weights": "uniform"}
 COUNTY_YEAR = ("unit", ("county", "time"))
 
-CASES = [
+EFFECTS = [
     Case("regression", lambda p: ek.did.regression(p, on=["x", "money"]), block=regressor("x")),
     Case("regression pooled", lambda p: ek.did.regression(p, on=["x"], absorb=()), absorbs=(),
          block=regressor("x")),
@@ -291,6 +292,25 @@ CASES = [
          block=dosed),
     Case("dose iv", lambda p: ek.did.dose_iv(p, exposure="money", start=START), linear=False,
          design=False, degree=(1.0, 1.0, 0.0), block=exposed),
+]  # fmt: skip
+VALUE_ADDED = [
+    Case("fixed effects of counties",
+         lambda p: ek.value_added.fixed(p, effect="county", on=["x"]), absorbs=(), block=unmoved),
+    Case("fixed effects, errors in variables",
+         lambda p: ek.value_added.fixed(p, effect="county", on=["x", "z"], reliability={"x": 0.8}),
+         VARIANT, absorbs=(), linear=False, design=False, copies=False, block=unmoved),
+    Case("errors in variables",
+         lambda p: ek.value_added.errors_in_variables(p, on=["x", "z"], reliability={"x": 0.8}),
+         absorbs=(), design=False, block=regressor("z")),
+    Case("errors in variables within units",
+         lambda p: ek.value_added.errors_in_variables(
+             p, on=["x", "z"], reliability={"x": 0.9}, within="unit"),
+         VARIANT, absorbs=("unit",), design=False, copies=False, block=regressor("z")),
+    Case("progress by bands",
+         lambda p: ek.value_added.progress(p, effect="county", prior="base", bands=3).estimate,
+         absorbs=(), linear=False, design=False, exact=False, block=unmoved),
+]  # fmt: skip
+GAPS = [
     Case("gap", lambda p: ek.gaps.gap(p, between="group", high="urban", low="rural"),
          absorbs=("time",), linear=False, design=False, block=urban),
     Case("ratio of means", lambda p: ek.gaps.gap(p, metric="ratio", **SIDES), VARIANT, absorbs=(),
@@ -346,3 +366,4 @@ CASES = [
     Case("relative spread", lambda p: ek.gaps.spread(p, metric="cv"), VARIANT, absorbs=(),
          linear=False, design=False, degree=0.0),
 ]  # fmt: skip
+CASES = [*EFFECTS, *VALUE_ADDED, *GAPS]

@@ -2,8 +2,8 @@
 
 `register` reads `results/*.json`; `claims` prints its numbers in prose and fails the build over an
 unknown or unused one; `anchors` marks the cells that made them; `tiers` draws the evidence badges;
-`exhibits`, `status` and `benchmarks` are generated pages; `api` draws the estimator cards; `search`
-indexes Chinese; `pages` mends the HTML.
+`exhibits`, `codebook`, `status` and `benchmarks` are generated pages; `api` draws the estimator
+cards; `search` indexes Chinese; `pages` mends the HTML.
 """
 
 from __future__ import annotations
@@ -12,21 +12,36 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from . import anchors, api, benchmarks, claims, exhibits, pages, register, search, status, tiers
+from . import (
+    anchors,
+    api,
+    benchmarks,
+    claims,
+    codebook,
+    exhibits,
+    pages,
+    register,
+    search,
+    status,
+    tiers,
+)
+
+PARTS = (
+    register,
+    claims,
+    anchors,
+    tiers,
+    exhibits,
+    codebook,
+    status,
+    benchmarks,
+    api,
+    search,
+    pages,
+)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    for part in (
-        register,
-        claims,
-        anchors,
-        tiers,
-        exhibits,
-        status,
-        benchmarks,
-        api,
-        search,
-        pages,
-    ):
+    for part in PARTS:
         part.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

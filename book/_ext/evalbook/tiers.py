@@ -96,6 +96,27 @@ class TierDirective(SphinxDirective):
         return [note(tier, self.env.docname)]
 
 
+class WhenDirective(SphinxDirective):
+    """What is said only where the page's outcomes are of one tier.
+
+    A chapter of the county study runs on simulated or on restricted records; sentences and claims
+    about the truth belong to the first alone.
+    """
+
+    required_arguments = 1
+    has_content = True
+    option_spec: ClassVar = {}
+
+    def run(self) -> list[Node]:
+        tier = self.arguments[0].strip()
+        if tier not in TIERS:
+            raise self.error(f"unknown tier {tier!r}: use {', '.join(TIERS)}")
+        page = PurePosixPath(self.env.docname).name
+        if register.of(self.env).provenance.get(page) != tier:
+            return []
+        return self.parse_content_to_nodes(allow_section_headings=True)
+
+
 def ensure(app: Sphinx, doctree: nodes.document) -> None:
     """No chapter without its badge: what the register says stands under the title."""
     docname = app.env.docname
@@ -124,5 +145,6 @@ def link_to_explanation(
 def setup(app: Sphinx) -> None:
     app.add_role("tier", TierRole())
     app.add_directive("tier", TierDirective)
+    app.add_directive("when", WhenDirective)
     app.connect("doctree-read", ensure)
     app.connect("missing-reference", link_to_explanation)

@@ -60,6 +60,12 @@ class Door:
             return pd.Series(column.dt.to_timestamp())
         return column
 
+    def is_number(self, name: str) -> bool:
+        """True if a column holds numbers, or booleans, or nothing."""
+        import pandas as pd
+
+        return pd.api.types.infer_dtype(self._series(name), skipna=True) in _NUMBERS
+
     def plain(self, name: str) -> Labels | None:
         """The column where it is a plain array of numbers, which needs no reading."""
         column = self.read[name]
@@ -259,3 +265,16 @@ def whole(labels: Labels) -> Labels:
 
 def as_number(times: Labels) -> Vector:
     return times.astype(float) if times.dtype.kind in "iuf" else np.arange(len(times), dtype=float)
+
+
+def refuse_shrunken(frame: Any, outcome: str) -> None:
+    """Refuse an outcome that its table, or its name, says to be shrunken.
+
+    The name counts because a join of tables loses what they know.
+    """
+    if outcome in ("shrunken", *getattr(frame, "attrs", {}).get("shrunken", ())):
+        raise PanelError(
+            f"column {outcome!r} is shrunken: each value is pulled to the mean, so that every "
+            "difference between units, a treatment effect among them, comes out too small. Use the "
+            "raw column with precision weights (value_added.outcome)."
+        )

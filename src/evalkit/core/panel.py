@@ -14,7 +14,7 @@ import numpy as np
 from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen, sealed
 from evalkit.core.checks import check_names, refuse_text_or_repeats
-from evalkit.core.door import Door, as_number, missing
+from evalkit.core.door import Door, as_number, missing, refuse_shrunken
 from evalkit.core.errors import OptionError, PanelError, check_option, some
 from evalkit.core.order import Order, compact, read_dates, read_switch, refuse_weights, uneven
 from evalkit.core.provenance import TIERS, Provenance
@@ -157,6 +157,7 @@ class Panel:
         Panel 'score' (synthetic): 4 rows, 2 units x 2 periods, balanced; 1 treated in 1 cohort
         """
         check_option("provenance", provenance, TIERS)
+        refuse_shrunken(frame, outcome)
         for option, listed in (("covariates", covariates), ("categories", categories)):
             refuse_text_or_repeats(option, listed)
         door = Door(frame)

@@ -5,19 +5,18 @@ Not for repairing data: a broken rule is reported with table, column, rows and r
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from evalkit.core.errors import ContractError, some
+from evalkit.data.reading import KINDS, Kind, as_kind, read
 
 if TYPE_CHECKING:
     import pandas as pd
     import pandera.pandas as pa
-
-Kind: TypeAlias = Literal["text", "integer", "number", "date", "boolean"]
 
 _DTYPES: dict[Kind, str] = {
     "text": "string",
@@ -25,14 +24,6 @@ _DTYPES: dict[Kind, str] = {
     "number": "float64",
     "date": "string",
     "boolean": "boolean",
-}
-_DATE = r"\d{4}-\d{2}-\d{2}"
-_KINDS: dict[Kind, str] = {
-    "text": "must be text",
-    "integer": "must be integer",
-    "number": "must be a number",
-    "date": "must be a date YYYY-MM-DD",
-    "boolean": "must be true or false",
 }
 
 
@@ -70,8 +61,46 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """What must hold within each row between columns.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        The columns it reads; the rule is asked only if all of them are sound.
+    broken : callable
+        From the frame to a boolean column, true where it is broken; empty cells break nothing.
+    says, remedy : str
+        What must hold, and what to do.
+    """
+
+    columns: Sequence[str]
+    broken: Callable[[pd.DataFrame], pd.Series[bool]]
+    says: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
-    """What a table must be: its name, key, columns and whether others may stand beside them."""
+    """What a table must be: its name, key, columns and whether others may stand beside them.
+
+    Parameters
+    ----------
+    table, label, zh : str
+        Name of the table, and what it holds in English and Chinese.
+    key : sequence of str
+        Columns that together name a row once.
+    columns : mapping of str to Column
+        A name that ends in ``#`` stands for any number of columns numbered from 1.
+    strict : bool
+        True refuses columns that are not named.
+    remedies : mapping of str to str
+        What to do about a broken rule, by column.
+    rules : sequence of Rule
+        What must hold within a row between columns.
+    links : mapping of str to str
+        Column to the ``table.column`` that must hold each of its values.
+    """
 
     table: str
     label: str
@@ -80,6 +109,20 @@ class Contract:
     zh: str = ""
     strict: bool = True
     remedies: Mapping[str, str] = field(default_factory=dict)
+    rules: Sequence[Rule] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    def numbered(self, header: Sequence[object]) -> Contract:
+        """The contract with each column ``name#`` written out as far as the header goes."""
+        columns: dict[str, Column] = {}
+        for name, rule in self.columns.items():
+            if not name.endswith("#"):
+                columns[name] = rule
+                continue
+            shape = re.compile(re.escape(name[:-1]) + r"[1-9]\d*")
+            found = [str(given) for given in header if shape.fullmatch(str(given))]
+            columns |= dict.fromkeys(found or [f"{name[:-1]}1"], rule)
+        return replace(self, columns=columns)
 
     def schema(self) -> pa.DataFrameSchema:
         """The contract's rules on cells as a pandera schema, for columns already of their kind."""
@@ -117,6 +160,7 @@ class Contract:
                     "allowed": _allowed(rule),
                     "may be empty": "no" if rule.required else "yes",
                     "key": "key" if name in self.key else "",
+                    "refers to": self.links.get(name, ""),
                 }
                 for name, rule in self.columns.items()
             ]
@@ -155,19 +199,36 @@ def load(table: Path | str | pd.DataFrame, contract: Contract) -> pd.DataFrame:
       - pupils: must be at least 0; row 2 holds -5. Correct the values, or leave the cells empty.
       - code: the key repeats in rows 1, 2. Keep one row per code.
     """
+    frame, failures = examine(table, contract)
+    if failures:
+        raise ContractError(contract.table, failures)
+    return frame
+
+
+def examine(table: Path | str | pd.DataFrame, contract: Contract) -> tuple[pd.DataFrame, list[str]]:
+    """The columns of a table that are of their kind, and every rule of the contract it breaks.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> towns = Contract("town", "Towns", ["code"], {"code": Column("text", "town code")})
+    >>> examine(pd.DataFrame({"name": ["a"]}), towns)[1][0]
+    'code: the column is missing. Add it to the header.'
+    """
     import pandera.errors as errors
 
-    given = read(Path(table), contract) if isinstance(table, (str, Path)) else table
+    given = read(Path(table), contract.table) if isinstance(table, (str, Path)) else table
+    contract = contract.numbered(list(given.columns))
     failures = _failures_of_header(given, contract)
     known = [name for name in contract.columns if list(given.columns).count(name) == 1]
     frame = given[known].reset_index(drop=True)
     sound = []
     for name in known:
-        frame[name], wrong = _as_kind(frame[name], contract.columns[name].kind)
+        frame[name], wrong = as_kind(frame[name], contract.columns[name].kind)
         if len(wrong):
             held = given[name].iloc[wrong[0]]
             failures.append(
-                _failure(contract, name, _KINDS[contract.columns[name].kind], wrong, held)
+                _failure(contract, name, KINDS[contract.columns[name].kind], wrong, held)
             )
         else:
             sound.append(name)
@@ -177,74 +238,9 @@ def load(table: Path | str | pd.DataFrame, contract: Contract) -> pd.DataFrame:
         failures += _failures_of_cells(broken.failure_cases, contract)
     if set(contract.key) <= set(known):
         failures += _failures_of_key(frame, contract)
-    if failures:
-        raise ContractError(contract.table, failures)
+    failures += _failures_of_rows(frame[sound], contract)
     frame.attrs.update(given.attrs)
-    return frame
-
-
-def _as_kind(column: pd.Series[Any], kind: Kind) -> tuple[pd.Series[Any], Sequence[int]]:
-    """The column as its kind, and the positions of the cells that cannot be."""
-    import numpy as np
-    import pandas as pd
-
-    empty = column.isna()
-    if kind == "text":
-        return column.astype("string"), []
-    if kind == "boolean":
-        words = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
-        made = column.astype("string").str.lower().map(words).astype("boolean")
-        return made, np.flatnonzero(made.isna() & ~empty).tolist()
-    if kind == "date":
-        text = column.astype("string")
-        parsed = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce", exact=True)
-        shaped = text.str.fullmatch(_DATE).fillna(False).astype(bool)
-        return text, np.flatnonzero((parsed.isna() | ~shaped) & ~empty).tolist()
-    number = pd.to_numeric(column, errors="coerce").astype("Float64")
-    wrong = number.isna() & ~empty
-    if kind == "integer":
-        wrong |= (number % 1 != 0).fillna(False).astype(bool)
-        wrong = wrong.astype(bool)
-        return (number if wrong.any() else number.astype("Int64")), np.flatnonzero(wrong).tolist()
-    return number.astype("float64"), np.flatnonzero(wrong).tolist()
-
-
-def read(path: Path, contract: Contract) -> pd.DataFrame:
-    """Read a CSV or Parquet file as the contract's kinds, without checking it."""
-    import pandas as pd
-
-    if not path.is_file():
-        raise ContractError(contract.table, [f"{path.name}: no such file. Check the path."])
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as wrong:
-        raise ContractError(
-            contract.table,
-            [
-                f"{path.name}: not UTF-8 (byte {wrong.start}). "
-                "Save the file as 'CSV UTF-8'; Chinese spreadsheets often save GBK."
-            ],
-        ) from wrong
-    # A byte-order mark would become part of the first column's name.
-    text = text.removeprefix("\ufeff")
-    try:
-        header = pd.read_csv(io.StringIO(text), header=None, nrows=1, dtype="string").iloc[0]
-        frame = pd.read_csv(
-            io.StringIO(text), dtype="string", keep_default_na=False, na_values=[""]
-        )
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as wrong:
-        reason = str(wrong).strip().splitlines()[-1]
-        raise ContractError(
-            contract.table, [f"{path.name}: not a table ({reason}). Save it as CSV once more."]
-        ) from wrong
-    repeated = header[header.duplicated()].tolist()
-    if repeated:
-        raise ContractError(
-            contract.table, [f"{some(repeated)}: the column stands twice. Remove one of them."]
-        )
-    return frame
+    return (frame[sound] if failures else frame), failures
 
 
 def _finite(values: Any) -> Any:
@@ -256,6 +252,8 @@ def _finite(values: Any) -> Any:
 def _allowed(rule: Column) -> str:
     if rule.options is not None:
         return ", ".join(rule.options)
+    if rule.pattern is not None:
+        return f"like {rule.pattern}"
     if rule.low is None and rule.high is None:
         return ""
     low = "" if rule.low is None else f"{rule.low:g}"
@@ -282,6 +280,17 @@ def _failures_of_key(frame: pd.DataFrame, contract: Contract) -> list[str]:
     rows = [int(row) + 1 for row in repeated[repeated].index]
     key = " + ".join(contract.key)
     return [f"{key}: the key repeats in rows {some(rows)}. Keep one row per {key}."]
+
+
+def _failures_of_rows(frame: pd.DataFrame, contract: Contract) -> list[str]:
+    failures = []
+    for rule in contract.rules:
+        if set(rule.columns) <= set(frame.columns) and len(frame):
+            rows = rule.broken(frame).fillna(False).to_numpy(bool).nonzero()[0] + 1
+            if len(rows):
+                names = " + ".join(rule.columns)
+                failures.append(f"{names}: {rule.says}; not so in rows {some(rows)}. {rule.remedy}")
+    return failures
 
 
 def _failures_of_cells(cases: pd.DataFrame, contract: Contract) -> list[str]:

@@ -44,8 +44,8 @@ def sup_t(covariance: Matrix, level: float, dof: float = np.inf) -> float:
         return float(ndtri(p) if np.isinf(dof) else stdtrit(dof, p))
 
     def excess(points: int) -> Callable[[float], float]:
-        lattice = _lattice(root.shape[1] + 1, points)
-        return cache(lambda crit: _inside(root, lattice, crit, dof) - level)
+        net = lattice(root.shape[1] + 1, points)
+        return cache(lambda crit: _inside(root, net, crit, dof) - level)
 
     # One interval is the least that may be asked, Bonferroni's the most.
     low, high = quantile(0.5 + level / 2), quantile(1 - (1 - level) / (2 * len(root)))
@@ -97,21 +97,21 @@ def _refined(
     return None
 
 
-def _inside(root: Matrix, lattice: Matrix, crit: float, dof: float) -> float:
+def _inside(root: Matrix, net: Matrix, crit: float, dof: float) -> float:
     """Probability that no coordinate of ``root @ z`` leaves ``[-crit, crit]``."""
-    points = lattice.shape[1]
+    points = net.shape[1]
     starts = range(0, points, BLOCK)
-    total = [_covered(root, lattice[:, at : at + BLOCK], crit, dof) for at in starts]
+    total = [_covered(root, net[:, at : at + BLOCK], crit, dof) for at in starts]
     return float(np.sum(total) / points)
 
 
-def _covered(root: Matrix, lattice: Matrix, crit: float, dof: float) -> float:
+def _covered(root: Matrix, net: Matrix, crit: float, dof: float) -> float:
     """Sum over points of the conditional probabilities, one coordinate after the other."""
     from scipy.special import chdtri, ndtr, ndtri
 
-    width = np.full(lattice.shape[1], crit)
+    width = np.full(net.shape[1], crit)
     if np.isfinite(dof):
-        width *= np.sqrt(chdtri(dof, lattice[0]) / dof)
+        width *= np.sqrt(chdtri(dof, net[0]) / dof)
     probability = np.ones(len(width))
     drawn = np.zeros((root.shape[1], len(width)))
     free = 0
@@ -124,7 +124,7 @@ def _covered(root: Matrix, lattice: Matrix, crit: float, dof: float) -> float:
         below, above = ndtr((-width - shift) / own), ndtr((width - shift) / own)
         above -= below
         probability *= above
-        above *= lattice[free + 1]
+        above *= net[free + 1]
         above += below
         drawn[free] = ndtri(np.clip(above, 1e-300, 1 - 1e-16, out=above))
         free += 1
@@ -148,7 +148,7 @@ def _cholesky(correlation: Matrix) -> Matrix:
     return root[:, : len(pivots)]
 
 
-def _lattice(dimensions: int, points: int) -> Matrix:
+def lattice(dimensions: int, points: int = POINTS) -> Matrix:
     """Korobov's lattice ``(dimensions, points)``, folded (the tent map) so that smooth integrands
     converge faster."""
     generator = np.array([pow(KOROBOV, j, points) for j in range(dimensions)])

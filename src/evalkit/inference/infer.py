@@ -260,10 +260,10 @@ def judge(
     )
 
 
-def warn(found: Doubt, few: Few) -> None:
+def warn(found: Doubt, few: Few, *, depth: int = 3) -> None:
     """Say a doubt at the line that asked, unless it asked to see the numbers all the same."""
     if found.text and not (few == "show" and found.flags.any()):
-        warnings.warn(found.text, DoubtWarning, stacklevel=3)
+        warnings.warn(found.text, DoubtWarning, stacklevel=depth)
 
 
 def guarded(made: Inference, found: Doubt, few: Few) -> Inference:

@@ -142,7 +142,7 @@ def measured_size(
             raise IdentificationError("some coordinates are missing")
         return infer(estimate, vcov=vcov, few="show").p_value
 
-    p_values, failed = _draw(urn, test or judged, draws, seed, len(index))
+    p_values, failed = draw(urn, test or judged, draws, seed, len(index))
     rate = (p_values <= size + TIE).mean(axis=0)
     note = f", {failed} drawn again" if failed else ""
     return Size(
@@ -261,7 +261,26 @@ class Laws:
         return replace(self.panel, cohort=date[self.cluster])
 
 
-def _draw(urn: Untreated | Laws, test: Test, draws: int, seed: int, k: int) -> tuple[Matrix, int]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Dealt:
+    """Doses to deal out among the units that have them."""
+
+    panel: Panel
+
+    @property
+    def words(self) -> str:
+        """What is drawn."""
+        return f"doses dealt out among {self.panel.n_units} units"
+
+    def drawn(self, rng: np.random.Generator) -> Panel:
+        """A panel in which the doses are those of others."""
+        dose = self.panel.dose
+        return self.panel if dose is None else replace(self.panel, dose=rng.permutation(dose))
+
+
+def draw(
+    urn: Untreated | Laws | Dealt, test: Test, draws: int, seed: int, k: int
+) -> tuple[Matrix, int]:
     """P-values ``(draws, k)``; a panel that the test cannot answer is drawn again."""
     source = np.random.default_rng(seed)
     out, failed = np.empty((draws, k)), 0

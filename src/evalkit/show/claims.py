@@ -64,6 +64,7 @@ def claim(
     digits: int = 2,
     provenance: Provenance | None = None,
     tolerance: float = TOLERANCE,
+    records: int | None = None,
 ) -> Claim:
     """Register a number under a key, for the role ``{claim}`` to print.
 
@@ -82,6 +83,8 @@ def claim(
         Default: that of the estimate, or of the chapter. It is combined with the chapter's.
     tolerance : float
         Relative tolerance of the golden comparison.
+    records : int, optional
+        Records behind the number. Needed for a plain number from restricted data.
 
     Returns
     -------
@@ -95,6 +98,7 @@ def claim(
     if isinstance(value, Estimate):
         value = infer(value)
     if isinstance(value, Inference):
+        records = value.meta.n_obs if records is None else records
         if len(value.estimate) != 1:
             raise OptionError(f"claim {key!r} needs one coordinate, got {len(value.estimate)}")
         tier = combine(tier, value.provenance)
@@ -107,6 +111,7 @@ def claim(
             shown = f"{number(low, digits)} to {number(high, digits)}"
             error |= {"low": low, "high": high, "interval_display": shown}
         value = float(value.estimate[0])
+    book.enough(f"claim {key!r}", records)
     if not math.isfinite(value):
         raise OptionError(f"claim {key!r} is {value}; a claim is a finite number")
     made = Claim(

@@ -28,7 +28,7 @@ class Drawing:
     data: pd.DataFrame
     provenance: Provenance
 
-    def show(self, *, name: str, alt: str, caption: str) -> None:
+    def show(self, *, name: str, alt: str, caption: str, records: str | int | None = None) -> None:
         """Stamp, save the data, register and display; see :func:`show`."""
         show(
             self.figure,
@@ -37,6 +37,7 @@ class Drawing:
             caption=caption,
             data=self.data,
             provenance=self.provenance,
+            records=records,
         )
 
 
@@ -48,6 +49,7 @@ def show(
     caption: str,
     data: pd.DataFrame,
     provenance: Provenance | None = None,
+    records: str | int | None = None,
 ) -> None:
     """Display a figure in a chapter and leave its data and description behind.
 
@@ -65,6 +67,9 @@ def show(
         The numbers drawn, written to ``results/figures/<chapter>.<name>.csv``.
     provenance : {"real", "documented", "restricted", "synthetic"}, optional
         Default: that of the chapter, with which it is combined.
+    records : str or int, optional
+        Column of ``data`` that counts the records behind each number drawn, or the least of these
+        counts. Needed where the chapter's data are restricted; a figure below the floor is refused.
     """
     import matplotlib.pyplot as plt
     from IPython.display import Image, display
@@ -75,6 +80,8 @@ def show(
         )
     book = register.current()
     book.book("figure", name)
+    least = int(data[records].min()) if isinstance(records, str) else records
+    book.enough(f"figure {name!r}", least)
     tier = combine(provenance or book.provenance, book.provenance)
     stamp(figure, tier)
     path = book.folder / "figures" / f"{book.chapter}.{name}.csv"

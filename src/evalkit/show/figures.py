@@ -21,6 +21,9 @@ from evalkit.show.drawing import show as show
 from evalkit.show.drawing import stamp as stamp
 from evalkit.show.points import decomposition as decomposition
 from evalkit.show.points import dots as dots
+from evalkit.show.robustness import bounds as bounds
+from evalkit.show.robustness import power as power
+from evalkit.show.robustness import specification_curve as specification_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

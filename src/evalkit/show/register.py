@@ -14,6 +14,7 @@ from typing import Any
 
 from evalkit.core.errors import EvalkitError, OptionError, check_option
 from evalkit.core.provenance import TIERS, Provenance
+from evalkit.data.county.folder import FLOOR
 
 
 class RegisterError(EvalkitError, RuntimeError):
@@ -28,6 +29,7 @@ class Register:
     provenance: Provenance
     data: Mapping[str, str]
     folder: Path
+    floor: int = 0
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -42,6 +44,21 @@ class Register:
         """Record an entry under a name that is new to the chapter."""
         self.book(kind, name)[name] = entry
         self.write()
+
+    def enough(self, what: str, records: int | None) -> None:
+        """Refuse what would leave restricted data with too few records behind it, or unsaid."""
+        if not self.floor:
+            return
+        if records is None:
+            raise RegisterError(
+                f"{what} is computed on restricted records; say how many stand behind it at the "
+                "least: records="
+            )
+        if records < self.floor:
+            raise RegisterError(
+                f"{what} has {records} records behind it, fewer than {self.floor}; leave it out, "
+                "or make it coarser"
+            )
 
     def write(self) -> None:
         """Write the register so that a reader never sees half a file."""
@@ -62,7 +79,13 @@ class Register:
 _open: list[Register] = []
 
 
-def chapter(name: str, *, provenance: Provenance, data: Mapping[str, str] | None = None) -> None:
+def chapter(
+    name: str,
+    *,
+    provenance: Provenance,
+    data: Mapping[str, str] | None = None,
+    floor: int = 0,
+) -> None:
     """Open a notebook: set the figure style and start its register.
 
     Parameters
@@ -73,6 +96,9 @@ def chapter(name: str, *, provenance: Provenance, data: Mapping[str, str] | None
         Evidence tier of the chapter.
     data : mapping of str to str, optional
         Data sets used and their sha256, written into every claim.
+    floor : int
+        Where ``provenance`` is restricted: least number of records behind whatever the chapter
+        shows. At least 10.
 
     Examples
     --------
@@ -86,7 +112,8 @@ def chapter(name: str, *, provenance: Provenance, data: Mapping[str, str] | None
     if not name.isidentifier():
         raise OptionError(f"chapter {name!r} must be the notebook's name without its ending")
     style.apply()
-    _open[:] = [Register(name, provenance, dict(data or {}), results_folder())]
+    least = max(floor, FLOOR) if provenance == "restricted" else 0
+    _open[:] = [Register(name, provenance, dict(data or {}), results_folder(), least)]
     _open[0].write()
 
 

@@ -26,6 +26,7 @@ def show(
     note: str = "",
     digits: int | Mapping[str, int] = 2,
     provenance: Provenance | None = None,
+    records: str | int | None = None,
 ) -> None:
     """Display a frame as a table with a title, a note and its provenance.
 
@@ -41,17 +42,23 @@ def show(
         Decimals of float columns.
     provenance : {"real", "documented", "restricted", "synthetic"}, optional
         Default: that of the chapter, with which it is combined.
+    records : str or int, optional
+        Column that counts the records behind each row, or the least number behind any of them.
+        Needed where the chapter's data are restricted; rows below the floor are then withheld.
     """
     from great_tables import GT, md
     from IPython.display import display
 
     book = register.current()
     tier = combine(provenance or book.provenance, book.provenance)
+    frame, withheld = _above_floor(frame, book, name, records)
     shown, numeric = _printed(frame, digits)
     table = (
         GT(shown, id=f"table-{name}")
         .tab_header(title=md(title))
-        .tab_source_note(md(f"{note} *Evidence: {tier}. {MEANING[tier]}*".strip()))
+        .tab_source_note(
+            md(f"{f'{note} {withheld}'.strip()} *Evidence: {tier}. {MEANING[tier]}*".strip())
+        )
         .cols_align("left")
         .cols_align("right", columns=numeric)
         .opt_table_font(font=["inherit"])
@@ -65,6 +72,19 @@ def show(
     )
     html = f'<div class="evalkit-table tier-{tier}">{table.as_raw_html()}</div>'
     display({"text/html": html, "text/plain": shown.to_string(index=False)}, raw=True)
+
+
+def _above_floor(
+    frame: pd.DataFrame, book: register.Register, name: str, records: str | int | None
+) -> tuple[pd.DataFrame, str]:
+    """The frame without the rows that too few restricted records stand behind, and a note."""
+    if not isinstance(records, str) or not book.floor:
+        book.enough(f"table {name!r}", None if isinstance(records, str) else records)
+        return frame, ""
+    kept = frame[frame[records] >= book.floor]
+    left = len(frame) - len(kept)
+    note = f"{left} rows withheld: fewer than {book.floor} records." if left else ""
+    return kept.reset_index(drop=True), note
 
 
 def folded(
@@ -88,6 +108,7 @@ def folded(
     from IPython.display import display
 
     book = register.current()
+    book.enough(f"folded table {name!r}", None)
     tier = combine(provenance or book.provenance, book.provenance)
     parts, texts = [], []
     for line, frame in tables.items():
