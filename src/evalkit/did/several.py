@@ -281,7 +281,7 @@ class Exposure:
                 "periods before adoption and units that stay without any measure."
             )
         keys: list[Key] = []
-        columns: list[Vector] = []
+        columns: list[Vector | Flags] = []
         if by == "bundle":
             sets = np.unique(active[used], axis=0)
             for one in sets[np.lexsort(sets.T[::-1])][::-1]:
