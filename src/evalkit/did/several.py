@@ -10,6 +10,7 @@ import numpy as np
 
 from evalkit.core.adoption import plain
 from evalkit.core.arrays import Flags, Groups, Labels, Matrix, Vector
+from evalkit.core.checks import check_whole, refuse_text_or_repeats
 from evalkit.core.errors import IdentificationError, OptionError, PanelError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index, Key
@@ -113,8 +114,10 @@ def several_measures(
     {'group': 2.0, 'funding': 3.0}
     """
     check_option("by", by, get_args(By))
-    if longest is not None and longest < 0:
-        raise OptionError(f"longest={longest} must not be negative")
+    refuse_text_or_repeats("covariates", covariates)
+    check_whole("minimum_controls", minimum_controls, 1)
+    if longest is not None:
+        check_whole("longest", longest, 0, "it counts periods")
     if panel.earliest is not None:
         raise OptionError("the panel has adoption windows of its own; give windows in earliest=")
     rows, notes = _outside(panel, starts, earliest)
