@@ -164,6 +164,14 @@ def _curve(panel: Panel) -> Estimate:
     return ek.did.dose_curve(replace(panel, dose=dose), start=START, at=[0.3, 0.5], degree=1)
 
 
+def _several(panel: Panel) -> Estimate:
+    """The panel's own adoption, and a second measure that seats take a year later."""
+    first = dict(zip(panel.units.tolist(), panel.cohort.tolist(), strict=True))
+    seats = panel.units[np.unique(panel.unit[panel.category("seat").codes == 1])].tolist()
+    second = {unit: first[unit] + 1 for unit in seats}
+    return ek.did.several_measures(panel, {"law": first, "money": second}, by="measure")
+
+
 def _banded(panel: Panel) -> Panel:
     """The quarter of all rows that a row is in, as its outcome."""
     return panel.with_outcome(np.searchsorted(np.quantile(panel.y, [0.25, 0.5, 0.75]), panel.y))
@@ -243,6 +251,7 @@ EFFECTS = [
     Case("imputation, projected",
          lambda p: ek.did.imputation(p, project=["base", "seat"]), DATED, design=False,
          block=constant, towns=240),
+    Case("several measures", _several, (*PLAIN, "staggered"), design=False),
     Case("Sun-Abraham", lambda p: ek.did.sun_abraham(p), DATED, block=staged),
     Case("extended two-way", lambda p: ek.did.extended_two_way(p), DATED, block=staged),
     Case("extended two-way, Poisson", lambda p: ek.did.extended_two_way(p, family="poisson"), DATED,

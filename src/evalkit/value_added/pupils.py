@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.arrays import Groups, Vector, cross
-from evalkit.core.door import Door, refuse_text_or_repeats
+from evalkit.core.checks import refuse_text_or_repeats
+from evalkit.core.door import Door
 from evalkit.core.errors import OptionError, PanelError, check_option, some
 from evalkit.core.panel import Panel
 from evalkit.core.provenance import Provenance
