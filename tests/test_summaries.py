@@ -141,7 +141,7 @@ def test_group_time_effects_from_sums_are_those_from_pupils(weight, unit, contro
     if unit is None:  # a unit that is followed weighs in an average by its pupils per period
         pairs += [(ek.aggregate(a, by=by), ek.aggregate(b, by=by)) for by in ("event", "cohort")]
     for a, b in pairs:
-        a, b = ek.infer(a), ek.infer(b)
+        a, b = ek.infer(a, few="show"), ek.infer(b, few="show")
         np.testing.assert_allclose(b.estimate, a.estimate, rtol=0, atol=EXACT)
         np.testing.assert_allclose(b.vcov, a.vcov, rtol=0, atol=EXACT)
 

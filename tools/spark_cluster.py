@@ -70,8 +70,14 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, memory: str = "512m") -> Iterator[Cluster]:
-    """Start it, and take it down again; everything listens on 127.0.0.1 only."""
+def cluster(
+    folder: Path, memory: str = "512m", java: str = LIGHT, split: str = "256k"
+) -> Iterator[Cluster]:
+    """Start it, and take it down again; everything listens on 127.0.0.1 only.
+
+    The defaults suit tests: Javas that start quickly, and small files in many splits. A measurement
+    gives Spark what it has elsewhere.
+    """
     with on_path():
         import pyspark
         from pyspark.sql import SparkSession
@@ -121,14 +127,14 @@ def cluster(folder: Path, memory: str = "512m") -> Iterator[Cluster]:
             .appName("evalkit")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.bindAddress", "127.0.0.1")
-            .config("spark.driver.extraJavaOptions", LIGHT)
-            .config("spark.executor.extraJavaOptions", LIGHT)
+            .config("spark.driver.extraJavaOptions", java)
+            .config("spark.executor.extraJavaOptions", java)
             .config("spark.ui.enabled", "false")
             .config("spark.ui.showConsoleProgress", "false")
             .config("spark.executor.memory", memory)
             .config("spark.executor.cores", "1")
             .config("spark.sql.shuffle.partitions", "4")
-            .config("spark.sql.files.maxPartitionBytes", "256k")
+            .config("spark.sql.files.maxPartitionBytes", split)
             .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
             .getOrCreate()
         )

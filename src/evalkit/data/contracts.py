@@ -164,13 +164,16 @@ PASSES = Contract(
     columns={
         "pupils": Column("integer", "rows of the Parquet files", "学生数", low=1),
         "engine": _text("engine, or SQL by hand", "引擎"),
-        "version": _text("package and version", "版本"),
+        "version": _text("package and version", "版本", pattern=r"\S.* \d+\.\d+\S*"),
         "seconds": Column("number", "seconds by the clock", "时间", "s", low=0),
         "processor": Column("number", "processor seconds", "处理器时间", "s", low=0),
         "megabytes": Column("number", "peak memory of the process tree", "内存", "MB", low=0),
+        "cells": Column("integer", "cells of the sums", "单元数", low=1),
         "repetitions": Column("integer", "runs, of which the least is kept", "次数", low=1),
-        "bits": _text("start of the sha256 of the sums", "校验值", required=False),
-        "machine": _text("cores, system, Python", "机器"),
+        "bits": _text(
+            "start of the sha256 of the sums", "校验值", required=False, pattern=r"[0-9a-f]{16}"
+        ),
+        "machine": _text("cores, system, Python", "机器", pattern=r"\d+ cores, .+, Python \d.+"),
         "date": Column("date", "day of the run", "日期"),
         "provenance": _text("evidence tier", "证据层级", options=("synthetic",)),
     },
@@ -194,7 +197,14 @@ PUBLISHED = Contract(
         "unit": _text(
             "unit",
             "单位",
-            options=("points per 10%", "SD per 60%", "SD per 1000 dollars", "ratio of prices"),
+            options=(
+                "points per 10%",
+                "SD per 60%",
+                "SD per 1000 dollars",
+                "ratio of prices",
+                "deviance",
+                "variance",
+            ),
         ),
         "status": _text(
             "how it is known",
