@@ -38,6 +38,7 @@ STORED = ROOT / "data" / "benchmarks"
 SMALL = (60, 6)  # panel of the call that loads and compiles
 MEMORY = 10 << 30  # bytes of address space that a process may have
 PATIENCE = 120.0  # processor seconds that a call may take before its process is ended
+BEHIND = 10.0  # times the fastest other, after which a package is not asked about larger panels
 SLOW = 20.0  # processor seconds of a call after which it is not repeated
 AGREES = 1e-6  # relative; packages that do the same thing differ by their solvers' tolerance
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON", "POLARS_MAX")
@@ -66,6 +67,8 @@ class Suite:
     tasks: dict[str, tuple[str, Callable[[int, int], Frame]]] = field(default_factory=dict)
     aims: dict[str, tuple[float, ...]] = field(default_factory=dict)
     calls: dict[str, dict[str, Call]] = field(default_factory=dict)
+    own: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    agrees: float = AGREES
 
     def task(
         self,
@@ -73,16 +76,20 @@ class Suite:
         what: str,
         data: Callable[[int, int], Frame] | None = None,
         aim: tuple[float, ...] = (),
+        sizes: list[tuple[int, int]] | None = None,
     ) -> None:
         """Declare a task, where its data come from (default: a staggered panel), and how many times
-        as long the fastest other package should take at each size."""
+        as long the fastest other package should take at each size; data that are given have the
+        sizes they have."""
         self.tasks[name] = (what, data or panels.staggered)
         self.calls[name] = {}
         self.aims[name] = aim
+        if sizes is not None:
+            self.own[name] = sizes
 
     def aim(self, task: str, units: int, periods: int) -> str:
         """The aim of a task at a size, if there is one."""
-        aims = dict(zip(self.sizes, self.aims[task], strict=False))
+        aims = dict(zip(self.own.get(task, self.sizes), self.aims[task], strict=False))
         return f"{aims[units, periods]:g}" if (units, periods) in aims else ""
 
     def by(
@@ -134,14 +141,15 @@ def serve(suite: Suite, task: str, peer: str, units: int, periods: int) -> None:
     for _ in sys.stdin:
         try:
             began = time.process_time()
-            numbers = call.run(task, frame)
-            cpu = time.process_time() - began
+            numbers = dict(call.run(task, frame))
+            spent = time.process_time() - began
+            cpu = float(numbers.pop("cpu", spent))  # another process measures itself
             listed = {
                 k: np.sort(np.ravel(np.asarray(v, float))).tolist() for k, v in numbers.items()
             }
             answer = {"cpu": cpu, "mb": _memory("VmHWM") - base, "numbers": listed}
         except (Exception, MemoryError) as wrong:
-            answer = {"error": f"{type(wrong).__name__}: {str(wrong)[:200]}"}
+            answer = {"error": f"{type(wrong).__name__}: {' '.join(str(wrong).split())[:200]}"}
         print(json.dumps(answer), file=out, flush=True)
 
 
@@ -213,14 +221,14 @@ def measure(
     periods: int,
     calls: int,
     alone: bool,
-    stopped: Sequence[str] = (),
+    slow: Sequence[str] = (),
 ) -> list[Any]:
-    """Rows of all packages that do a task, their calls taken in turns; those that were ``stopped``
+    """Rows of all packages that do a task, their calls taken in turns; those that were ``slow``
     on a smaller panel are not asked."""
     workers = [
         Worker(suite, task, call, units, periods)
         for call in suite.calls[task].values()
-        if call.peer not in stopped and (not alone or call.peer == "evalkit")
+        if call.peer not in slow and (not alone or call.peer == "evalkit")
     ]
     for worker in workers:
         worker.await_start()
@@ -246,7 +254,7 @@ def _row(
         _digits(cpu), _digits(worker.first),
         round(max((a["mb"] for a in worker.answers), default=float("nan")), 1),
         len(worker.answers), " ".join(gaps), f"{largest:.1e}" if gaps else "",
-        {True: "yes", False: "no"}[largest <= AGREES] if gaps else "", _digits(cpu / ours),
+        {True: "yes", False: "no"}[largest <= suite.agrees] if gaps else "", _digits(cpu / ours),
         suite.aim(task, *size) if worker.peer == "evalkit" else "", worker.error,
     ), strict=True))  # fmt: skip
 
@@ -267,6 +275,9 @@ def _digits(value: float) -> str:
 
 
 def _version(peer: str) -> str:
+    if peer.endswith("(R)"):
+        say = f'cat(as.character(packageVersion("{peer.split()[0]}")))'
+        return subprocess.run(["Rscript", "-e", say], capture_output=True, text=True).stdout
     if peer == "evalkit":
         return importlib.import_module(peer).__version__
     try:
@@ -306,22 +317,27 @@ def run(suite: Suite, tasks: list[str], calls: int, sizes: list[int]) -> None:
         if task == "import":
             _store(suite, imports())
             continue
-        for units, periods in [*suite.sizes, suite.largest]:
+        for units, periods in suite.own.get(task) or [*suite.sizes, suite.largest]:
             alone = (units, periods) == suite.largest
             if sizes and units not in sizes:
                 continue
-            stopped = [
-                row["peer"]
-                for row in _stored(suite)
-                if row["task"] == task
-                and row["note"].startswith("stopped")
-                and int(row["units"]) < units
-            ]
-            rows = measure(suite, task, units, periods, 1 if alone else calls, alone, stopped)
+            slow = _slow([row for row in _stored(suite) if row["task"] == task], units)
+            rows = measure(suite, task, units, periods, 1 if alone else calls, alone, slow)
             for row in rows:
                 print(*(row[c] for c in ("task", "units", "peer", "cpu_seconds", "peak_mb", "ratio",
                                          "agrees", "largest_gap", "note")), flush=True)  # fmt: skip
             _store(suite, rows)
+
+
+def _slow(rows: list[dict[str, Any]], units: int) -> list[str]:
+    """Packages that were stopped on a smaller panel, or took too long beside the fastest other."""
+    smaller = [row for row in rows if int(row["units"]) < units and row["peer"] != "evalkit"]
+    slow = [row["peer"] for row in smaller if row["note"].startswith("stopped")]
+    timed = [row for row in smaller if row["cpu_seconds"]]
+    for n in {row["units"] for row in timed}:
+        cpu = {row["peer"]: float(row["cpu_seconds"]) for row in timed if row["units"] == n}
+        slow += [peer for peer, seconds in cpu.items() if seconds > BEHIND * min(cpu.values())]
+    return slow
 
 
 def _stored(suite: Suite) -> list[dict[str, Any]]:

@@ -51,8 +51,11 @@ OTHER: Mapping[str, tuple[str, Setting | Dose]] = {
     "dose": ("every unit of dose adds the same", Dose()),
     "dose_selected": ("who takes more gains more from any dose", Dose(selected=0.5)),
 }
+# The designs whose answer hangs on the number of units; the others have that of a province.
+BY_SIZE = ("homogeneous", "dynamic", "cohort_heterogeneous", "few_clusters", "few_treated")
+PROVINCE = 136
 DESIGNS = {
-    name: Design(about, setting.draw, setting.facts)
+    name: Design(about, setting.draw, setting.facts, None if name in BY_SIZE else (PROVINCE,))
     for name, (about, setting) in {**ABSORBING, **OTHER}.items()
 }
 
@@ -176,13 +179,11 @@ SMALL = dict.fromkeys(("CR2", "CR3"), ("homogeneous", "few_clusters", "few_treat
 COVARIATE = ("homogeneous", "covariate_trends")
 DOSE = ("dose", "dose_selected")
 AGAIN = 100  # estimates in one draw of a method that resamples
-FEWER = 200  # draws of such a method
+FEWER = 25  # draws of such a method
 
 METHODS = {
     "two_way": Method(two_way, CLUSTERED, designs=BASIC, only=SMALL),
-    "event_study": Method(
-        lambda p: by_event(ek.did.event_study(p)), CLUSTERED, designs=BASIC, only=SMALL
-    ),
+    "event_study": Method(lambda p: by_event(ek.did.event_study(p)), CR1, designs=BASIC),
     "callaway_santanna": Method(
         lambda p: staggered(ek.did.callaway_santanna(p)), CR1, designs=BASIC
     ),
@@ -265,10 +266,10 @@ METHODS = {
         lambda p: {AVERAGE: synthetic(p)},
         {"jackknife": jackknife, "bootstrap": bootstrap, "placebo": placebo},
         designs=("homogeneous", "few_treated"),
-        sizes=(136,),
+        sizes=(PROVINCE,),
         only={"placebo": ("few_treated",)},
         draws=FEWER,
     ),
 }
 
-DID = Study("did", DESIGNS, METHODS, sizes={20: 500, 50: 500, 136: 500, 500: 250})
+DID = Study("did", DESIGNS, METHODS, sizes={20: 50, 50: 50, PROVINCE: 50, 500: 25})

@@ -100,7 +100,7 @@ def study(name: str, panel: Callable[[], ek.Panel], units: int, dates: tuple[int
         key: Design(f"{one.number} clusters get a law", one.draw, one.facts)
         for key, one in laws.items()
     }
-    return Study(name, designs, METHODS, sizes={units: 1000}, provenance="real")
+    return Study(name, designs, METHODS, sizes={units: 50}, provenance="real")
 
 
 MICHIGAN = study("placebo_michigan", districts, 550, (1994, 1996), (4, 10, 28))

@@ -6,5 +6,6 @@ from simulations.did import DID
 from simulations.inference import INFERENCE
 from simulations.placebo import MICHIGAN
 from simulations.sensitivity import SENSITIVITY
+from simulations.value_added import VALUE_ADDED
 
-STUDIES = {study.name: study for study in (DID, INFERENCE, MICHIGAN, SENSITIVITY)}
+STUDIES = {study.name: study for study in (DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED)}

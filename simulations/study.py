@@ -37,11 +37,15 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """A way to draw worlds: ``draw(rng, n)``. What ``facts(n)`` says becomes columns."""
+    """A way to draw worlds: ``draw(rng, n)``. What ``facts(n)`` says becomes columns.
+
+    ``sizes`` are those in which it is drawn (default: those of the study).
+    """
 
     about: str
     draw: Callable[[np.random.Generator, int], World]
     facts: Callable[[int], Mapping[str, float]] = lambda n: {}
+    sizes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +112,14 @@ class Study:
 
     def cells(self) -> Iterator[Cell]:
         """Every cell, in the order of the stored table."""
-        for design in self.designs:
+        for name, design in self.designs.items():
             for n in self.sizes:
-                for name, method in self.methods.items():
-                    here = method.designs is None or design in method.designs
-                    if here and (method.sizes is None or n in method.sizes):
-                        yield Cell(design, n, name)
+                for label, method in self.methods.items():
+                    here = method.designs is None or name in method.designs
+                    if here and all(
+                        some is None or n in some for some in (design.sizes, method.sizes)
+                    ):
+                        yield Cell(name, n, label)
 
     def draws(self, cell: Cell) -> int:
         """How many draws the stored row of a cell rests on."""

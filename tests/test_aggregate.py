@@ -181,3 +181,35 @@ def test_triple_differences_and_synthetic_weights_count_their_units():
     used = ek.did.SyntheticWeights.behind(weighted).units().query("weight > 0").groupby("cohort")
     for (g, _), counts in zip(weighted.index.keys, weighted.counts.tolist(), strict=True):
         assert counts == [10, used.size()[g]]
+
+
+def dated():
+    rng = np.random.default_rng(3)
+    frame = {"town": np.repeat(np.arange(40), 4), "year": np.tile([1, 2, 3, 4], 40),
+             "score": rng.normal(size=160), "start": np.repeat([3.0, np.nan], 80)}  # fmt: skip
+    return ek.did.callaway_santanna(
+        ek.Panel.from_frame(
+            frame, outcome="score", unit="town", time="year", cohort="start", provenance="synthetic"
+        )
+    )
+
+
+def test_horizons_may_be_an_array():
+    one, two = (ek.aggregate(dated(), horizons=h).theta for h in ([0, 1], np.array([0, 1])))
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"horizons": 0}, r"horizons=\[0\]"),
+        ({"horizons": [0.5]}, "whole number"),
+        ({"horizons": [-1]}, "lie before adoption"),
+        ({"weights": {(3, 3): np.inf, (3, 4): 1.0}}, "finite"),
+        ({"by": 3}, "sequence of names"),
+    ],
+)
+def test_horizons_weights_and_levels_that_are_none_are_refused(options, match):
+    estimate = dated().select(time=lambda t: t >= 3)
+    with pytest.raises(OptionError, match=match):
+        ek.aggregate(estimate, **options)

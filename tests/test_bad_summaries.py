@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -348,3 +349,31 @@ def test_adoption_dates_may_be_a_series():
     panel = years().panel(unit="county", time="year", cohort=starts)
     assert panel.cohort.tolist() == [2.0, np.inf]
     assert panel.ledger[0] == "means of 4 pupils in 4 cells"
+
+
+def engines(frame):
+    table = pa.Table.from_pandas(frame)
+    return {"pandas": frame, "polars": pl.from_arrow(table), "arrow": table}
+
+
+PLAIN = {"keys": ["k"], "score": "y", "provenance": "synthetic"}
+
+
+@pytest.mark.parametrize("engine", ["pandas", "polars", "arrow"])
+def test_zero_is_one_key_and_one_score_whatever_its_sign(engine):
+    frame = pd.DataFrame({"k": [0.0, -0.0, 1.0], "y": [0.0, -0.0, 1.0]})
+    made = ek.summaries(engines(frame)[engine], **PLAIN, grid=1.0)
+    assert made.n.tolist() == [2, 1]
+    assert made.histogram.count.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("engine", ["pandas", "polars", "arrow"])
+def test_integers_that_no_double_holds_are_refused(engine):
+    frame = pd.DataFrame({"k": [1, 1], "y": [2**53 + 1, 1]})
+    with pytest.raises(SummaryError, match=r"'y' holds integers beyond 2\*\*53"):
+        ek.summaries(engines(frame)[engine], **PLAIN)
+
+
+def test_a_categorical_key_of_numbers_holds_numbers():
+    frame = pd.DataFrame({"k": pd.Categorical([10, 9, None, 9]), "y": [1.0, 2.0, 3.0, 4.0]})
+    assert ek.summaries(frame, **PLAIN, drop_null_keys=True).label("k").tolist() == [9, 10]

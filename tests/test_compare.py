@@ -163,3 +163,18 @@ def test_one_coordinate_is_drawn_as_rows_with_all_pairs():
     ]
     assert below.get_xlabel() == "difference in points"
     assert len(drawing.data) == 6
+
+
+def test_estimates_that_differ_do_not_become_equal_where_contributions_vanish():
+    frame = pd.DataFrame(
+        {"unit": [0] * 4 + [1] * 4, "time": [1, 2, 3, 4] * 2,
+         "y": [1.0, 4, 2, 9, 1, 1, 3, 2], "g": [3.0] * 4 + [np.nan] * 4}
+    )  # fmt: skip
+    panel = ek.Panel.from_frame(
+        frame, outcome="y", unit="unit", time="time", cohort="g", provenance="synthetic"
+    )
+    pair = {"a": ek.did.callaway_santanna, "b": ek.did.extended_two_way}
+    found = ek.compare(panel, pair, few="show")
+    one, two = (ek.aggregate(run(panel), by=("cohort", "time")).theta for run in pair.values())
+    np.testing.assert_allclose(found.differences.estimate, one - two, atol=1e-12)
+    assert np.abs(found.differences.estimate).max() > 0.1

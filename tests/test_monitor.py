@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import evalkit as ek
-from evalkit.core.errors import OptionError
+from evalkit.core.errors import OptionError, PanelError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
@@ -112,3 +112,24 @@ def test_rules_that_make_no_sense_are_refused(wrong, why):
         rates(history(ROWS), **wrong)
     with pytest.raises(OptionError, match="at least two"):
         rates(history({"one": [0.3]}))
+
+
+def test_an_error_that_cannot_be_seen_gives_no_probability_and_no_alarm():
+    made = history({"rises": [0.1, 0.45, 0.6], "jumps": [0.1, 0.1, 0.6]}, error=np.nan)
+    found = rates(made, certainty=0.9)
+    assert found.table["probability"].isna().all()
+    assert (found.table["alarm"] == "").all()
+    assert rates(made).table["alarm"].loc[("rises", 2011)] == "hit"  # at one half none is needed
+
+
+def test_a_value_at_the_warning_level_is_not_above_it():
+    found = rates(history({"at": [0.4, 0.6]}))
+    assert found.table["light"].iloc[0] == "green"
+    assert found.table["alarm"].iloc[0] == ""
+
+
+def test_periods_that_are_numbers_in_text_are_refused_where_text_reorders_them():
+    made = history({"at": [0.1, 0.2, 0.3]}, start=9)
+    keys = tuple((c, str(t)) for c, t in made.index.keys)
+    with pytest.raises(PanelError, match="level 'time' holds numbers as text"):
+        rates(made.relabel(Index(("county", "time"), keys)))

@@ -10,7 +10,7 @@ import pytest
 
 import evalkit as ek
 from evalkit.core.arrays import Groups, cross
-from evalkit.core.errors import PanelError
+from evalkit.core.errors import OptionError, PanelError
 from panels import RECIPES
 
 
@@ -197,3 +197,115 @@ def test_cutting_every_row_is_refused():
     panel = RECIPES["balanced"].panel()
     with pytest.raises(PanelError, match="no row"):
         panel.where(np.zeros(len(panel.y), bool))
+
+
+def towns(**changes):
+    """Six towns, four periods 8 to 11; the first three adopt in 10."""
+    frame = pd.DataFrame(
+        {"town": np.repeat(range(6), 4), "year": np.tile([8, 9, 10, 11], 6),
+         "start": np.repeat([10.0, np.nan], 12), "y": np.arange(24.0) ** 2 % 7}
+    )  # fmt: skip
+    return frame.assign(on=(frame["year"] >= frame["start"]).astype(int), **changes)
+
+
+def read(frame, **changes):
+    given = {"outcome": "y", "unit": "town", "time": "year", "cohort": "start"}
+    return ek.Panel.from_frame(frame, **{**given, **changes}, provenance="synthetic")
+
+
+SWITCH = {"cohort": None, "treatment": "on"}
+
+
+def test_a_switch_is_dated_by_rows_without_outcome_too():
+    frame = towns()
+    frame.loc[(frame["town"] == 0) & (frame["year"] == 10), "y"] = np.nan
+    assert read(frame, **SWITCH).cohort.tolist() == [10, 10, 10, np.inf, np.inf, np.inf]
+    frame.loc[(frame["town"] == 0) & (frame["year"] > 9), "y"] = np.nan
+    assert read(frame, **SWITCH).cohort[0] == 10
+    words = frame.assign(year=frame["year"].map({8: "a", 9: "b", 10: "c", 11: "d"}))
+    assert read(words, **SWITCH).cohort.tolist()[:4] == [2, 2, 2, np.inf]
+
+
+def test_a_period_that_no_outcome_reaches_treats_nobody():
+    frame = towns()
+    frame.loc[frame["year"] > 9, "y"] = np.nan
+    assert np.isinf(read(frame, **SWITCH).cohort).all()
+
+
+def test_units_that_enter_already_treated_are_left_out_and_counted():
+    frame = towns()
+    panel = read(frame[(frame["town"] > 0) | (frame["year"] > 9)], **SWITCH)
+    assert panel.units.tolist() == [1, 2, 3, 4, 5]
+    assert panel.ledger[0].startswith("2 rows dropped: 1 units enter the panel already treated")
+
+
+NAMES = {8: "low", 9: "mid", 10: "high", 11: "top"}
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_a_declared_order_that_the_alphabet_would_break_is_refused(kind):
+    frame = towns().assign(start=None)
+    words, order = frame["year"].map(NAMES), list(NAMES.values())
+    if kind == "pandas":
+        frame["year"] = pd.Categorical(words, categories=order, ordered=True)
+    else:
+        pl = pytest.importorskip("polars")
+        columns = {name: frame[name].to_list() for name in ("town", "y")}
+        frame = pl.DataFrame({**columns, "year": pl.Series(words.to_list(), dtype=pl.Enum(order))})
+    with pytest.raises(PanelError, match="'year' declares the order low, mid, high, top"):
+        read(frame, cohort=None)
+
+
+def test_numbers_in_text_that_the_alphabet_reorders_are_refused():
+    frame = towns().assign(year=lambda d: d["year"].astype(str))
+    with pytest.raises(PanelError, match=r"'year' holds numbers as text.*Convert"):
+        read(frame, cohort=None)
+
+
+def test_an_empty_date_column_treats_nobody_where_periods_are_text():
+    frame = towns().assign(year=lambda d: "t" + d["year"].astype(str).str.zfill(2), start=None)
+    assert np.isinf(read(frame).cohort).all()
+
+
+def test_categories_of_numbers_are_numbers():
+    frame = towns()
+    made = read(frame.assign(start=pd.Categorical(frame["start"]), y=pd.Categorical(frame["y"])))
+    np.testing.assert_array_equal(made.cohort, read(frame).cohort)
+    np.testing.assert_array_equal(made.y, read(frame).y)
+
+
+@pytest.mark.parametrize("kind", ["arrow", "lazy"])
+def test_arrow_tables_and_lazy_frames_are_read(kind):
+    frame = towns()
+    if kind == "arrow":
+        table = pytest.importorskip("pyarrow").Table.from_pandas(frame)
+    else:
+        columns = {name: frame[name].to_list() for name in frame}
+        table = pytest.importorskip("polars").DataFrame(columns).lazy()
+    made = read(table)
+    np.testing.assert_array_equal(made.y, frame["y"])
+    np.testing.assert_array_equal(made.cohort, read(frame).cohort)
+
+
+def test_pandas_periods_are_dates():
+    frame = towns(year=pd.PeriodIndex(np.tile(["2008", "2009", "2010", "2011"], 6), freq="Y"))
+    made = read(frame, cohort=None)
+    assert made.times[0] == np.datetime64("2008-01-01")
+    assert made.ledger == ()
+
+
+def test_dates_at_unequal_distances_are_counted_by_position_and_said_so():
+    dates = pd.to_datetime(np.tile(["2001", "2004", "2005", "2009"], 6))
+    assert "counted by position" in read(towns(year=dates), cohort=None).ledger[0]
+
+
+@pytest.mark.parametrize("frame", [None, [1, 2], "a.csv", 3.0])
+def test_what_is_no_frame_is_refused_by_its_kind(frame):
+    with pytest.raises(PanelError, match=f"cannot read a panel from {type(frame).__name__}"):
+        read(frame)
+
+
+@pytest.mark.parametrize("wrong", [{"cohort": 5}, {"outcome": 3}, {"cluster": ["town"]}])
+def test_a_column_that_is_not_named_by_text_is_refused(wrong):
+    with pytest.raises(OptionError, match="no column name"):
+        read(towns(), **wrong)

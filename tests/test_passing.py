@@ -69,3 +69,36 @@ def test_the_tier_travels_and_nonsense_is_refused():
         passing(panel(schools()), draws=1)
     with pytest.raises(OptionError, match="stage='senior'"):
         passing(panel(schools()), stage="senior")
+
+
+def small(**changes):
+    frame = {"school_id": range(5), "county_code": ["c"] * 5, "year": [2012] * 5,
+             "pupils": [45, 37, 89, 76, 55], "books": [279, 137, 935, 160, 402]}  # fmt: skip
+    frame = pd.DataFrame({**frame, **changes})
+    return ek.standards.school_panel(frame, standard=BOOKS, provenance="documented", smallest=0)
+
+
+def test_a_coefficient_that_is_undefined_neither_passes_nor_fails():
+    made = small(books=[0] * 5)
+    found = ek.pass_probability(made, standard=BOOKS, stage="primary", seed=1, draws=99)
+    assert found["passes"].isna().all()
+    assert found["probability"].isna().all()
+    held = ek.compliance(made, standard=BOOKS, stage="primary")
+    assert held.counties["passes"].isna().all()
+    assert held.indicators["passes"].isna().all()
+
+
+def test_a_county_of_one_school_has_no_probability():
+    made = small(county_code=["c"] * 4 + ["d"])
+    found = ek.pass_probability(made, standard=BOOKS, stage="primary", seed=1, draws=99)
+    assert found.loc["d", "probability"].isna().all()
+    assert found.loc["d", "passes"].all()
+    assert found.loc["c", "probability"].notna().all()
+
+
+def test_a_county_code_draws_alike_as_a_number_and_as_text():
+    one, two = (
+        ek.pass_probability(small(county_code=code), standard=BOOKS, stage="primary", seed=1)
+        for code in ([1] * 5, ["1"] * 5)
+    )
+    assert one["probability"].tolist() == two["probability"].tolist()

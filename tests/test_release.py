@@ -136,7 +136,7 @@ def test_weights_hide_how_many_there_are():
     )
     ask = {"keys": ["school"], "score": "math", "weight": "w", "provenance": "restricted"}
     assert ek.summaries(frame, **ask, bands=[4]).release(floor=3).bands is None
-    with pytest.raises(SummaryError, match="'poor' is 0/1 and the sums are weighted"):
+    with pytest.raises(SummaryError, match="'poor' has two values and the sums are weighted"):
         ek.summaries(frame, **ask, controls=["poor"]).release(floor=3)
 
 
@@ -152,3 +152,37 @@ def test_a_total_below_the_floor_and_an_empty_release_are_refused():
         table({("n", "a"): 9, ("s", "a"): 2}).release(floor=5, published=[["county"]])
     with pytest.raises(SummaryError, match="no cell may be released with floor=5"):
         table({("n", "a"): 3, ("n", "b"): 3}).release(floor=5)
+
+
+def one_cell(**columns):
+    """Sums of one cell of twenty pupils, the last of whom stands alone in a column."""
+    frame = pd.DataFrame({"k": ["a"] * 20, "math": np.arange(20.0) * 3 % 17, **columns})
+    frame["prior"] = np.arange(20.0) * 7 % 19
+    return frame
+
+
+LAST = np.repeat([0.0, 1.0], [19, 1])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (1, 2), (-1, 1), (1, 3), (0, 100), (7, 8)])
+@pytest.mark.parametrize("role", ["score", "controls"])
+def test_a_pupil_alone_with_one_of_two_values_is_withheld(low, high, role):
+    frame = one_cell(two=low + (high - low) * LAST)
+    ask = {"keys": ["k"], "prior": ["prior"], "provenance": "restricted"}
+    given = {"score": "two"} if role == "score" else {"score": "math", "controls": ["two"]}
+    with pytest.raises(SummaryError, match="no cell may be released"):
+        ek.summaries(frame, **ask, **given).release(floor=5)
+
+
+def test_two_values_that_part_off_enough_are_released():
+    frame = one_cell(two=np.repeat([1.0, 2.0], 10))
+    sums = ek.summaries(
+        frame, keys=["k"], score="math", controls=["two"], provenance="restricted", floor=5
+    )
+    assert sums.n.tolist() == [20]
+
+
+@pytest.mark.parametrize("floor", [float("nan"), "5", 2.5, True, 1, None])
+def test_a_floor_that_is_no_whole_number_from_two_on_is_refused(floor):
+    with pytest.raises(OptionError, match="floor="):
+        table({("n", "a"): 9}).release(floor=floor)

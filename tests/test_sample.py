@@ -221,3 +221,32 @@ def test_a_group_in_one_cluster_has_no_error_that_can_be_seen():
         assert np.isfinite(found.theta).all()
         assert np.isnan(ek.infer(found).std_error).all()
         assert "all in one cluster" in found.meta.notes[-1]
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6, 1e7])
+@pytest.mark.parametrize("metric", ["quantile", "gini"])
+def test_scores_far_from_zero_stay_apart_in_a_histogram(shift, metric):
+    frame = pupils(n=300).assign(mark=lambda d: d["mark"] + shift)
+    made = ek.summaries(frame, keys=["group"], score="mark", grid=0.5, provenance="synthetic")
+    whole = panel(frame).where(np.ones(len(frame), bool))
+    if metric == "gini":
+        one, two = (ek.gaps.inequality(x, metric="gini", by=()) for x in (made, whole))
+    else:
+        one = ek.gaps.quantile_gap(made, **SIDES, at=[0.5], by=())
+        two = ek.gaps.quantile_gap(whole, **SIDES, at=[0.5], by=(), unit="unit")
+    assert one.theta == pytest.approx(two.theta, abs=1e-9)
+    assert len(one.units) == len(frame.groupby(["group", "mark"]))
+    still = ek.summaries(
+        frame.assign(mark=frame["mark"] - shift), keys=["group"], score="mark", grid=0.5,
+        provenance="synthetic",
+    )  # fmt: skip
+    if metric == "quantile":
+        same = ek.gaps.quantile_gap(still, **SIDES, at=[0.5], by=())
+        np.testing.assert_allclose(one.vcov(), same.vcov(), rtol=1e-6)
+
+
+def test_bands_withheld_by_a_release_are_named_where_they_are_needed():
+    released = sums(pupils(n=400)).by("county", "group").release(floor=40)
+    assert np.isnan(released.bands).any()
+    with pytest.raises(SummaryError, match=r"bands of \d+ of 4 cells were withheld"):
+        ek.gaps.band_gap(released, **SIDES)

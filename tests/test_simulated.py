@@ -25,6 +25,7 @@ def table():
             "estimator": ["one", "two", "one", "one"],
             "coverage": [0.951, 0.71, 0.99, 0.5],
             "coverage_mc": 0.01,
+            "provenance": "synthetic",
         }
     )
 
@@ -52,6 +53,17 @@ def test_a_grid_prints_every_number_and_says_where_there_is_none():
 def test_a_grid_keeps_the_rows_that_it_draws_and_no_others():
     drawing = grid(table())
     assert list(drawing.data["design"]) == ["plain", "plain", "drift"]
+
+
+def test_a_picture_carries_the_tier_of_the_rows_that_it_draws():
+    assert grid(table().assign(provenance="real")).provenance == "real"
+    mixed = table().assign(provenance=["real", "synthetic", "real", "real"])
+    assert grid(mixed).provenance == "synthetic"
+
+
+def test_the_columns_of_a_grid_may_be_ways_to_judge_one_estimator():
+    frame = table().assign(inference=lambda t: t["estimator"], estimator="same")
+    assert texts(grid(frame, by="inference").figure) == texts(grid(table()).figure)
 
 
 @pytest.mark.parametrize(

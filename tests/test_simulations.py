@@ -85,6 +85,16 @@ def test_cells_follow_the_restrictions_of_their_method():
     assert (TOY.draws(listed[0]), TOY.draws(CELL)) == (5, 2000)
 
 
+def test_cells_follow_the_sizes_of_their_design():
+    few = replace(TOY.designs["high"], sizes=(4,))
+    study = replace(TOY, designs={**TOY.designs, "high": few})
+    assert {(cell.design, cell.n) for cell in study.cells()} == {
+        ("zero", 4),
+        ("zero", 9),
+        ("high", 4),
+    }
+
+
 def test_a_right_interval_covers_and_a_right_test_has_its_size():
     made = rows(TOY, CELL, [chunk(TOY, CELL, 0, 2000)])
     row = next(r for r in made if (r["inference"], r["truth"]) == ("normal", "population"))

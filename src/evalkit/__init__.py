@@ -24,11 +24,13 @@ _ROOMS = {
     "sources": "evalkit.data.sources",
     "standards": "evalkit.data.standards",
     "tables": "evalkit.show.tables",
+    "value_added": "evalkit.value_added",
 }
 _DOORS = {
     "Contract": "evalkit.data.contract",
     "Declaration": "evalkit.inference.declaration",
     "Estimate": "evalkit.core.estimate",
+    "Known": "evalkit.core.known",
     "Inference": "evalkit.inference.infer",
     "Panel": "evalkit.core.panel",
     "Summaries": "evalkit.data.summaries",
@@ -64,8 +66,12 @@ _DOORS = {
     "permuted": "evalkit.inference.multiverse",
     "power_curve": "evalkit.inference.power_curve",
     "pretrends": "evalkit.inference.pretrends",
+    "profile": "evalkit.inference.profile",
+    "progress_bands": "evalkit.inference.bands",
     "randomisation": "evalkit.inference.randomisation",
     "pass_probability": "evalkit.inference.passing",
+    "ranks": "evalkit.inference.ranks",
+    "shrink": "evalkit.inference.shrink",
     "stack": "evalkit.core.estimate",
     "summaries": "evalkit.data.summaries",
     "two_way_clusters": "evalkit.inference.dependence",
@@ -80,9 +86,11 @@ __all__ = [*sorted({*_ROOMS, *_DOORS})]
 if TYPE_CHECKING:
     from evalkit import did as did
     from evalkit import gaps as gaps
+    from evalkit import value_added as value_added
     from evalkit.core.adoption import Window as Window
     from evalkit.core.estimate import Estimate as Estimate
     from evalkit.core.estimate import stack as stack
+    from evalkit.core.known import Known as Known
     from evalkit.core.panel import Panel as Panel
     from evalkit.data import contracts as contracts
     from evalkit.data import simulate as simulate
@@ -100,6 +108,7 @@ if TYPE_CHECKING:
     from evalkit.inference.adoption_bounds import adoption_bounds as adoption_bounds
     from evalkit.inference.aggregate import aggregate as aggregate
     from evalkit.inference.anderson_rubin import anderson_rubin as anderson_rubin
+    from evalkit.inference.bands import progress_bands as progress_bands
     from evalkit.inference.certify import certify as certify
     from evalkit.inference.compare import compare as compare
     from evalkit.inference.conley import conley as conley
@@ -122,9 +131,12 @@ if TYPE_CHECKING:
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.inference.power_curve import power_curve as power_curve
     from evalkit.inference.pretrends import pretrends as pretrends
+    from evalkit.inference.profile import profile as profile
     from evalkit.inference.randomisation import randomisation as randomisation
+    from evalkit.inference.ranks import ranks as ranks
     from evalkit.inference.resample import bootstrap as bootstrap
     from evalkit.inference.resample import jackknife as jackknife
+    from evalkit.inference.shrink import shrink as shrink
     from evalkit.inference.size import measured_size as measured_size
     from evalkit.inference.wald import wald as wald
     from evalkit.inference.wild import wild_bootstrap as wild_bootstrap

@@ -30,7 +30,8 @@ class Case:
     which c is added and what that does to theta: ``(panel, estimate) -> (direction (n,),
     shift (k,))``; None if the law has no such form. ``towns`` is how many make leverage small
     enough for the jackknife; ``exact`` is False where psi takes estimated weights as given, and the
-    jackknife does not; ``copies`` is False where a published tuning parameter counts units.
+    jackknife does not; ``copies`` is False where a published tuning parameter counts units, or
+    where a copy of a row would have to be a new draw of its measurement error.
     ``linear`` says that ``weights.T @ y == theta``; ``design``, that CR2 and CR3 exist.
     """
 
@@ -163,6 +164,14 @@ def _curve(panel: Panel) -> Estimate:
     return ek.did.dose_curve(replace(panel, dose=dose), start=START, at=[0.3, 0.5], degree=1)
 
 
+def _several(panel: Panel) -> Estimate:
+    """The panel's own adoption, and a second measure that seats take a year later."""
+    first = dict(zip(panel.units.tolist(), panel.cohort.tolist(), strict=True))
+    seats = panel.units[np.unique(panel.unit[panel.category("seat").codes == 1])].tolist()
+    second = {unit: first[unit] + 1 for unit in seats}
+    return ek.did.several_measures(panel, {"law": first, "money": second}, by="measure")
+
+
 def _banded(panel: Panel) -> Panel:
     """The quarter of all rows that a row is in, as its outcome."""
     return panel.with_outcome(np.searchsorted(np.quantile(panel.y, [0.25, 0.5, 0.75]), panel.y))
@@ -242,6 +251,7 @@ EFFECTS = [
     Case("imputation, projected",
          lambda p: ek.did.imputation(p, project=["base", "seat"]), DATED, design=False,
          block=constant, towns=240),
+    Case("several measures", _several, (*PLAIN, "staggered"), design=False),
     Case("Sun-Abraham", lambda p: ek.did.sun_abraham(p), DATED, block=staged),
     Case("extended two-way", lambda p: ek.did.extended_two_way(p), DATED, block=staged),
     Case("extended two-way, Poisson", lambda p: ek.did.extended_two_way(p, family="poisson"), DATED,
@@ -291,6 +301,23 @@ EFFECTS = [
          block=dosed),
     Case("dose iv", lambda p: ek.did.dose_iv(p, exposure="money", start=START), linear=False,
          design=False, degree=(1.0, 1.0, 0.0), block=exposed),
+]  # fmt: skip
+VALUE_ADDED = [
+    Case("fixed effects of counties",
+         lambda p: ek.value_added.fixed(p, effect="county", on=["x"]), absorbs=(), block=unmoved),
+    Case("fixed effects, errors in variables",
+         lambda p: ek.value_added.fixed(p, effect="county", on=["x", "z"], reliability={"x": 0.8}),
+         VARIANT, absorbs=(), linear=False, design=False, copies=False, block=unmoved),
+    Case("errors in variables",
+         lambda p: ek.value_added.errors_in_variables(p, on=["x", "z"], reliability={"x": 0.8}),
+         absorbs=(), design=False, block=regressor("z")),
+    Case("errors in variables within units",
+         lambda p: ek.value_added.errors_in_variables(
+             p, on=["x", "z"], reliability={"x": 0.9}, within="unit"),
+         VARIANT, absorbs=("unit",), design=False, copies=False, block=regressor("z")),
+    Case("progress by bands",
+         lambda p: ek.value_added.progress(p, effect="county", prior="base", bands=3).estimate,
+         absorbs=(), linear=False, design=False, exact=False, block=unmoved),
 ]  # fmt: skip
 GAPS = [
     Case("gap", lambda p: ek.gaps.gap(p, between="group", high="urban", low="rural"),
@@ -348,4 +375,4 @@ GAPS = [
     Case("relative spread", lambda p: ek.gaps.spread(p, metric="cv"), VARIANT, absorbs=(),
          linear=False, design=False, degree=0.0),
 ]  # fmt: skip
-CASES = [*EFFECTS, *GAPS]
+CASES = [*EFFECTS, *VALUE_ADDED, *GAPS]

@@ -5,13 +5,13 @@ Not for choosing rows: the panel decides what it drops, and counts it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Labels, Vector, encode
-from evalkit.core.errors import OptionError, PanelError, some
+from evalkit.core.errors import PanelError, some
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +24,8 @@ class Door:
     """The columns of a frame, read one by one; the first data row is row 1 in every message."""
 
     def __init__(self, frame: Any) -> None:
-        self.frame = frame
-        self.columns = [str(name) for name in getattr(frame, "columns", frame)]
+        self.frame = _frame(frame)
+        self.columns = [str(name) for name in getattr(self.frame, "columns", self.frame)]
         self.read: dict[str, Any] = {}
 
     def require(self, names: Sequence[str]) -> None:
@@ -52,9 +52,19 @@ class Door:
         import pandas as pd
 
         column = self.read[name]
-        if isinstance(column, pd.Series):
-            return column
-        return pd.Series(np.asarray(column) if hasattr(column, "dtype") else column)
+        if not isinstance(column, pd.Series):
+            column = pd.Series(np.asarray(column) if hasattr(column, "dtype") else column)
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            return pd.Series(column.cat.categories).reindex(column.cat.codes)
+        if isinstance(column.dtype, pd.PeriodDtype):
+            return pd.Series(column.dt.to_timestamp())
+        return column
+
+    def is_number(self, name: str) -> bool:
+        """True if a column holds numbers, or booleans, or nothing."""
+        import pandas as pd
+
+        return pd.api.types.infer_dtype(self._series(name), skipna=True) in _NUMBERS
 
     def plain(self, name: str) -> Labels | None:
         """The column where it is a plain array of numbers, which needs no reading."""
@@ -103,6 +113,20 @@ class Door:
             )
         return codes, labels
 
+    def refuse_order(self, name: str, labels: Labels) -> None:
+        """Refuse periods whose order is not that of their labels, which is all that is kept."""
+        if labels.dtype.kind not in "UO":
+            return
+        declared = _declared(self.read[name])
+        known = set(labels.tolist())
+        if declared is not None and [v for v in declared if v in known] != labels.tolist():
+            raise PanelError(
+                f"column {name!r} declares the order {some(declared)}, but periods in words are "
+                f"put in the order of the alphabet: {some(labels)}. Number the periods, or use "
+                "dates."
+            )
+        refuse_number_words(f"column {name!r}", labels)
+
     def grid(self, unit: str, time: str) -> tuple[Labels, Labels] | None:
         """Units and periods of a frame that is sorted by unit and time and has every period of
         every unit, if it is one; then nothing needs sorting."""
@@ -128,8 +152,6 @@ class Door:
         import pandas as pd
 
         column = self._series(name)
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            column = column.astype(column.cat.categories.dtype)
         if pd.api.types.infer_dtype(column, skipna=True) in _MIXED:
             kinds = sorted({type(value).__name__ for value in column})
             raise PanelError(f"column {name!r} mixes {some(kinds)}; use one type for all rows.")
@@ -154,6 +176,8 @@ class Door:
                 ) from wrong
             return np.where(np.isnan(values), never, values)
         codes, labels = self._encoded(name)
+        if not len(labels):
+            return np.full(len(codes), never)
         position = np.searchsorted(times, labels)
         known = np.array(
             [
@@ -169,6 +193,46 @@ class Door:
                 "time column. Use one of its values, empty for never."
             )
         return np.where(codes >= 0, position[codes].astype(float), never)
+
+
+def _frame(frame: Any) -> Any:
+    """A frame with columns that can be read by name: Arrow tables and lazy frames are collected."""
+    if hasattr(frame, "iloc") or isinstance(frame, Mapping):
+        return frame
+    import narwhals as nw
+
+    found = nw.from_native(frame, pass_through=True)
+    if isinstance(found, nw.LazyFrame):
+        found = found.collect()
+    if not isinstance(found, nw.DataFrame):
+        raise PanelError(
+            f"cannot read a panel from {type(frame).__name__}; give a data frame (pandas, polars, "
+            "Arrow) or a mapping from names to columns"
+        )
+    return found.to_pandas() if found.implementation.is_pyarrow() else found.to_native()
+
+
+def _declared(column: Any) -> list[Any] | None:
+    """The order that an ordered categorical or an Enum declares."""
+    import narwhals as nw
+
+    found = nw.from_native(column, series_only=True, pass_through=True)
+    if isinstance(found, nw.Series) and isinstance(found.dtype, nw.Enum):
+        return list(found.dtype.categories)
+    return None
+
+
+def refuse_number_words(where: str, labels: Labels) -> None:
+    """Refuse periods that are numbers written as text, where the alphabet has another order."""
+    try:
+        numbers = np.array([float(label) for label in labels.tolist()])
+    except (TypeError, ValueError):
+        return
+    if (np.diff(numbers) <= 0).any():
+        raise PanelError(
+            f"{where} holds numbers as text, and text puts {labels[0]!s} first and {labels[-1]!s} "
+            "last. Convert it to numbers."
+        )
 
 
 def _is_number(value: Any) -> bool:
@@ -203,10 +267,14 @@ def as_number(times: Labels) -> Vector:
     return times.astype(float) if times.dtype.kind in "iuf" else np.arange(len(times), dtype=float)
 
 
-def refuse_text_or_repeats(option: str, names: Sequence[str]) -> None:
-    """Refuse one text where a sequence of names is meant, and a name that stands twice."""
-    if isinstance(names, str):
-        raise OptionError(f"{option} takes a sequence of names: {option}=[{names!r}]")
-    repeated = [name for name in dict.fromkeys(names) if list(names).count(name) > 1]
-    if repeated:
-        raise OptionError(f"{option} names {some(repeated)} twice")
+def refuse_shrunken(frame: Any, outcome: str) -> None:
+    """Refuse an outcome that its table, or its name, says to be shrunken.
+
+    The name counts because a join of tables loses what they know.
+    """
+    if outcome in ("shrunken", *getattr(frame, "attrs", {}).get("shrunken", ())):
+        raise PanelError(
+            f"column {outcome!r} is shrunken: each value is pulled to the mean, so that every "
+            "difference between units, a treatment effect among them, comes out too small. Use the "
+            "raw column with precision weights (value_added.outcome)."
+        )

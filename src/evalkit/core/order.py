@@ -16,6 +16,8 @@ from evalkit.core.arrays import NARROW, Codes, Flags, Labels, Vector, sealed
 from evalkit.core.door import Door, as_number, total, whole
 from evalkit.core.errors import OptionError, PanelError, some
 
+UNEVEN = 1.5  # a step between dates may be so many times another: months and years differ by less
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -49,6 +51,7 @@ class Order:
             return cls(slice(None), sealed(who), sealed(when), units, times, len(times))
         who, units = door.label(unit)
         when, times = door.label(time)
+        door.refuse_order(time, times)
         rows = np.arange(len(who)) if kept is None else np.flatnonzero(kept)
         if kept is not None:
             who, units = compact(who, units, rows)
@@ -181,6 +184,56 @@ def read_dates(
             "them, or leave both empty if the unit never adopts."
         )
     return latest, earliest
+
+
+def read_switch(
+    door: Door, name: str, on: Vector, unit: str, time: str, kept: Flags | None, never: float
+) -> tuple[Order, Vector, list[str]]:
+    """The kept rows, the first period in which each unit ``(N,)`` is treated, and what is doubtful.
+
+    The date comes from all rows in which the indicator is known, not from those alone that are
+    kept. Units that enter the panel after it begins, already treated, have no known date: they are
+    left out.
+    """
+    order = Order.of(door, unit, time, kept)
+    full = order if kept is None else Order.of(door, unit, time, ~np.isnan(on))
+    dates, notes = switched_on(name, full.pick(on)[0], full, never)
+    first = full.first
+    entry = as_number(full.times)[full.time[first]]
+    late = (dates == entry) & (full.time[first] > 0)
+    if late.any():
+        rows = np.arange(len(on))[full.rows][late[full.unit]]
+        before, kept = len(order.unit), np.ones(len(on), bool) if kept is None else kept.copy()
+        kept[rows] = False
+        if not kept.any():
+            raise PanelError(f"column {name!r}: every unit is treated from its first row on")
+        order = Order.of(door, unit, time, kept)
+        notes.append(
+            f"{before - len(order.unit)} rows dropped: {int(late.sum())} units enter the panel "
+            "already treated, so that their date is not known; give it in cohort=..."
+        )
+    dates = dates[np.searchsorted(full.units, order.units)]
+    return order, _within(dates, full.times, order.times, never), notes
+
+
+def uneven(times: Labels) -> list[str]:
+    """Say where dates are counted by position though their distances differ."""
+    if times.dtype.kind != "M" or len(times) < 3:
+        return []
+    steps = np.diff(times.astype("datetime64[us]").astype(np.int64))
+    if steps.max() <= UNEVEN * steps.min():
+        return []
+    return ["periods are counted by position, though the distances between their dates differ"]
+
+
+def _within(dates: Vector, full: Labels, times: Labels, never: float) -> Vector:
+    """Dates among all periods as dates among those that have a kept row."""
+    clock = as_number(times)
+    if times.dtype.kind not in "iuf":
+        at = np.searchsorted(times, full)  # the first kept period from each one on
+        place = np.where(np.isfinite(dates), dates, 0).astype(np.intp)
+        dates = np.where(np.isfinite(dates), at[place].astype(float), never)
+    return np.where(dates > clock[-1], never, np.maximum(dates, clock[0]))
 
 
 def switched_on(name: str, on: Vector, order: Order, never: float) -> tuple[Vector, list[str]]:

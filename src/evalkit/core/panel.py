@@ -13,9 +13,10 @@ import numpy as np
 
 from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen, sealed
-from evalkit.core.door import Door, as_number, missing, refuse_text_or_repeats
+from evalkit.core.checks import check_names, refuse_text_or_repeats
+from evalkit.core.door import Door, as_number, missing, refuse_shrunken
 from evalkit.core.errors import OptionError, PanelError, check_option, some
-from evalkit.core.order import Order, compact, read_dates, refuse_weights, switched_on
+from evalkit.core.order import Order, compact, read_dates, read_switch, refuse_weights, uneven
 from evalkit.core.provenance import TIERS, Provenance
 
 NEVER = np.inf
@@ -113,10 +114,11 @@ class Panel:
 
         Parameters
         ----------
-        frame : pandas.DataFrame, polars.DataFrame or mapping of columns
+        frame : pandas or polars DataFrame, Arrow table or mapping of columns
             One row per unit and period. It is read, never changed.
         outcome, unit, time : str
-            Column names. Units and periods may be integers, dates or text.
+            Column names. Units and periods may be integers, dates or text. Dates and text are
+            counted by position: from each period to the next is one, whatever lies between.
         provenance : {"real", "documented", "restricted", "synthetic"}
             Evidence tier of the data.
         cohort : str or (str, str), optional
@@ -126,7 +128,8 @@ class Panel:
             share both ends; their cohort is labelled by a :class:`evalkit.Window`.
         treatment : str, optional
             Instead of ``cohort``: 1 in the rows in which the unit is treated, else 0. It must stay
-            on; the first row with a 1 is the adoption date.
+            on; the first row with a 1 is the adoption date, whether or not its outcome is known.
+            Units that enter after the panel begins, already treated, are left out and counted.
         cluster : str, optional
             Cluster of the unit (default: the unit itself).
         weight : str, optional
@@ -154,12 +157,19 @@ class Panel:
         Panel 'score' (synthetic): 4 rows, 2 units x 2 periods, balanced; 1 treated in 1 cohort
         """
         check_option("provenance", provenance, TIERS)
+        refuse_shrunken(frame, outcome)
         for option, listed in (("covariates", covariates), ("categories", categories)):
             refuse_text_or_repeats(option, listed)
         door = Door(frame)
         if cohort and treatment:
             raise OptionError("give cohort= or treatment=, not both: they say the same")
-        dates = (cohort,) if isinstance(cohort, str) else tuple(cohort or ())
+        dates: tuple[str, ...] = () if cohort is None else (cohort,)  # type: ignore[assignment]
+        if isinstance(cohort, (tuple, list)):
+            dates = tuple(cohort)
+        columns = {"outcome": outcome, "unit": unit, "time": time, "treatment": treatment}
+        check_names(**columns, cluster=cluster, weight=weight, dose=dose)
+        for name in dates:
+            check_names(cohort=name)
         numeric = [outcome, *covariates, *(name for name in (dose, weight, treatment) if name)]
         grouping = [unit, time, *([cluster] if cluster else []), *categories]
         door.require([*grouping, *numeric, *dates])
@@ -169,17 +179,21 @@ class Panel:
         kept = ~np.any(list(gaps.values()), axis=0) if gaps else None
         if kept is not None and not kept.any():
             raise PanelError(f"no row is complete: {some(ledger)}")
-        order = Order.of(door, unit, time, kept)
+        cohorts, earliest = None, None
+        if treatment:
+            on = values[treatment]
+            order, cohorts, notes = read_switch(door, treatment, on, unit, time, kept, NEVER)
+            ledger += notes
+        else:
+            order = Order.of(door, unit, time, kept)
+        ledger += uneven(order.times)
         weights = order.pick(values[weight])[0] if weight else np.broadcast_to(1.0, len(order.unit))
         if weight:
             refuse_weights(weight, weights, order)
-        cohorts, earliest = np.full(len(order.units), NEVER), None
         if dates:
             cohorts, earliest = read_dates(door, dates, order, NEVER)
-        elif treatment:
-            column = order.pick(values[treatment])[0]
-            cohorts, note = switched_on(treatment, column, order, NEVER)
-            ledger += note
+        elif cohorts is None:
+            cohorts = np.full(len(order.units), NEVER)
         units = clusters = sealed(order.units)
         if cluster:
             clusters = order.label(door, cluster, "a unit belongs to one cluster")

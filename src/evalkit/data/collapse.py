@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import narwhals as nw
+import numpy as np
 from narwhals.exceptions import DuplicateError
 
 from evalkit.core.errors import OptionError, SummaryError, some
@@ -23,6 +24,10 @@ Frame: TypeAlias = "nw.DataFrame[Any] | nw.LazyFrame[Any]"
 
 MEMORY = "1GB"  # what DuckDB may use for a path, beyond which it spills to disk
 CHUNK = 1 << 20  # rows of a frame in memory that are prepared at once
+BEYOND = (
+    "column {} holds integers beyond 2**53, which have no double of their own. Give smaller "
+    "numbers; an id is a key."
+)
 _TINY = 1e-6  # of a step: what a decimal fraction may be off its grid in binary
 _col = nw.col
 
@@ -41,6 +46,7 @@ def run(source: Any, request: Request, memory: str | None) -> Iterator[Collapsed
         raise OptionError("memory is what DuckDB may use to read a path; leave it out for a frame")
     frame = _frame(source)
     check(frame, request)
+    frame = _uncategorised(frame, request)
     if isinstance(frame, nw.LazyFrame) or frame.implementation.is_polars():
         with watched("reading the records"):
             yield collapse(frame.lazy(), request)
@@ -71,6 +77,25 @@ def _frame(source: Any) -> Frame:
             "Arrow, DuckDB, Spark), or the path of Parquet or CSV files"
         ) from wrong
     return frame
+
+
+def _uncategorised(frame: Frame, request: Request) -> Frame:
+    """Categoricals of pandas that hold numbers or dates as what they hold."""
+    if isinstance(frame, nw.LazyFrame) or not frame.implementation.is_pandas():
+        return frame
+    import pandas as pd
+
+    native, changed = frame.to_native(), {}
+    for key in request.keys:
+        dtype = native[key].dtype
+        if isinstance(dtype, pd.CategoricalDtype) and not _is_text(dtype.categories):
+            held = pd.Series(dtype.categories).reindex(native[key].cat.codes)
+            changed[key] = held.set_axis(native.index)
+    return nw.from_native(native.assign(**changed)) if changed else frame
+
+
+def _is_text(categories: Any) -> bool:
+    return all(isinstance(value, str) for value in categories)
 
 
 def _is_path(source: Any) -> bool:
@@ -108,8 +133,18 @@ def collapse(frame: Frame, request: Request) -> Collapsed:
     digits would be lost about zero, or still are about a mean in single precision. Few data need
     either.
     """
-    prepared = _prepared(frame, request, nan=False)
-    table = _aggregated(prepared, request)
+    whole = [name for name in request.names if frame.collect_schema()[name].is_integer()]
+    try:
+        prepared = _prepared(frame, request, nan=False)
+        table = _aggregated(prepared, request)
+    except ValueError as wrong:  # Arrow makes no double of an integer that would lose digits
+        if "Integer value" not in str(wrong):
+            raise
+        raise SummaryError(BEYOND.format(some(map(repr, whole)))) from wrong
+    for name in whole:
+        at = request.names.index(name)
+        if (np.asarray(table[f"p{at}_{at}"].to_numpy(), float) >= 2.0**106).any():
+            raise SummaryError(BEYOND.format(repr(name)))
     if has_nan(table, request):
         prepared = _prepared(frame, request, nan=True)
         table = _aggregated(prepared, request)
@@ -131,6 +166,10 @@ def _prepared(frame: Frame, request: Request, *, nan: bool) -> Frame:
         f"k{i}": _col(key).cast(nw.String) if schema[key] in text else _col(key)
         for i, key in enumerate(request.keys)
     }
+    keys = {
+        k: key + 0.0 if schema[name].is_float() else key  # one zero, whatever its sign
+        for (k, key), name in zip(keys.items(), request.keys, strict=True)
+    }
     values = {}
     for i, name in enumerate(request.numeric):
         x = _col(name).cast(nw.Float64)
@@ -143,7 +182,7 @@ def _prepared(frame: Frame, request: Request, *, nan: bool) -> Frame:
     score = _col(f"x{p - 1}")
     if request.grid:
         steps = score / request.grid
-        score = steps.round(0)
+        score = steps.round(0) + 0.0
         made[f"z{p - 1}"] = nw.when(complete).then(score)
         made["off"] = nw.when((steps - score).abs() > _TINY).then(score)
     if request.weight:

@@ -197,7 +197,14 @@ PUBLISHED = Contract(
         "unit": _text(
             "unit",
             "单位",
-            options=("points per 10%", "SD per 60%", "SD per 1000 dollars", "ratio of prices"),
+            options=(
+                "points per 10%",
+                "SD per 60%",
+                "SD per 1000 dollars",
+                "ratio of prices",
+                "deviance",
+                "variance",
+            ),
         ),
         "status": _text(
             "how it is known",

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from evalkit.core.arrays import Codes
-from evalkit.core.door import Door, refuse_text_or_repeats
+from evalkit.core.checks import refuse_text_or_repeats
+from evalkit.core.door import Door
 from evalkit.core.errors import OptionError, SummaryError, check_option, some
 from evalkit.core.provenance import TIERS, Provenance
 from evalkit.data.cells import Cells

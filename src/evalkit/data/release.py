@@ -1,8 +1,9 @@
 """What may leave a county: sums in which no group smaller than a floor can be made out.
 
-What is checked, exactly: cells, the two groups that a 0/1 variable makes of a cell, bands, cells in
-which all pupils score alike, and subtraction, one after the other, from totals that are named. Not
-checked: several releases set against each other, or equations solved together.
+What is checked, exactly: cells, the two groups that a variable with two values makes of a cell (the
+score too; whole numbers, the lower -1, 0 or 1, or the other the next), bands, cells in which all
+pupils score alike, and subtraction, one after the other, from totals that are named. Not checked:
+other pairs of values, several releases set against each other, or equations solved together.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Flags
-from evalkit.core.door import refuse_text_or_repeats
+from evalkit.core.arrays import Codes, Flags, Vector
+from evalkit.core.checks import check_whole, refuse_text_or_repeats
 from evalkit.core.errors import OptionError, SummaryError
 from evalkit.data.cells import Cells
 from evalkit.data.missing import Missing
@@ -22,6 +23,7 @@ from evalkit.data.missing import Missing
 if TYPE_CHECKING:
     from evalkit.data.sums import Summaries
 
+WHOLE = 1e-9  # a count from rounded sums may be off a whole number by this part of it
 POOLED = {"U": "(pooled)", "i": -1}
 
 
@@ -34,8 +36,11 @@ def release(
 ) -> Summaries:
     """Sums without the cells that show fewer than ``floor`` pupils.
 
-    A cell is withheld if it has fewer pupils than the floor, if a 0/1 variable parts off fewer
-    (the cross-products give their mean score away), or if all its pupils have the same score. Bands
+    A cell is withheld if it has fewer pupils than the floor, if a variable with two values, such as
+    0/1 or 1/2, parts off fewer (the cross-products give their mean score away), or if all its
+    pupils have the same score. Moments show two values that are whole numbers if the lower is -1, 0
+    or 1, or the other is the next; code other pairs so. Where sums are weighted, a cell is withheld
+    if a variable has two such neighbours in it: nobody can tell how many they part off. Bands
     of a cell are withheld (NaN) if one of them holds fewer pupils, but not none; histograms always
     are. Rows left out are told for released cells only.
 
@@ -60,8 +65,8 @@ def release(
     Raises
     ------
     SummaryError
-        If nothing is left, if a published total is itself below the floor, or if a 0/1 variable has
-        weights, so that nobody can tell how many pupils it parts off.
+        If nothing is left, if a published total is itself below the floor, or if sums are weighted
+        and a variable has two values in every cell.
 
     Examples
     --------
@@ -72,8 +77,7 @@ def release(
     Summaries of math by school (restricted): 3 pupils in 1 cells
       1 of 2 cells withheld: fewer than 3 pupils could be made out
     """
-    if floor < 2:
-        raise OptionError(f"floor={floor} protects nobody; give at least 2")
+    check_whole("floor", floor, 2, "a smaller one protects nobody")
     for keys in published:
         refuse_text_or_repeats("each of published", keys)
     if merge is not None:
@@ -122,21 +126,55 @@ def _pooled(sums: Summaries, key: str, small: Flags) -> Summaries:
 
 def _shown_too_few(sums: Summaries, floor: int) -> Flags:
     """Cells ``(m,)`` that show fewer pupils than the floor, as a cell or as a part of one."""
-    n, moments = sums.n, sums.moments.about(np.zeros_like(sums.moments.centre))
+    n = sums.n
     rounding = n * (4 * np.finfo(float).eps * sums.mean[:, -1]) ** 2
     hidden: Flags = (n < floor) | (sums.cross[:, -1, -1] <= rounding)  # or all score alike
-    for v, name in enumerate(sums.names[:-1]):
-        ones, squares = moments.first[:, v], moments.second[:, v, v]
-        if not np.allclose(ones, squares, rtol=1e-9, atol=1e-9):
+    for v, name in enumerate(sums.names):
+        if sums.weighting is None:
+            for low in (-1.0, 0.0, 1.0, np.floor(sums.mean[:, v])):
+                hidden |= _parted(sums, v, low) < floor
             continue
-        if sums.weighting is not None:
+        two = _has_two(sums, v)
+        if two.all():
             raise SummaryError(
-                f"{name!r} is 0/1 and the sums are weighted: how many pupils it parts off cannot "
-                "be checked. Make the sums without it, or without weights."
+                f"{name!r} has two values and the sums are weighted: how many pupils they part off "
+                "cannot be checked. Make the sums without it, or without weights."
             )
-        part = np.rint(np.minimum(ones, n - ones))
-        hidden |= (part > 0) & (part < floor)
+        hidden |= two
     return hidden
+
+
+def _parted(sums: Summaries, v: int, low: Vector | float) -> Vector:
+    """Pupils ``(m,)`` in the smaller of two groups, if some have the value ``low`` and all others
+    one that is a whole number above it; infinite if they have not.
+
+    With k pupils at a distance d from ``low`` and none elsewhere, the sums of distances and of
+    their squares are kd and kd^2: then k and d follow.
+    """
+    first, second = _about(sums, v, low)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        k, d = first**2 / second, second / first
+        two = (second > 0) & (np.abs(k - np.rint(k)) <= WHOLE * k) & (np.rint(k) > 0)
+        two &= np.abs(d - np.rint(d)) <= WHOLE * np.abs(d)
+    part = np.minimum(np.rint(k), sums.n - np.rint(k))
+    return np.where(two & (part > 0), part, np.inf)
+
+
+def _has_two(sums: Summaries, v: int) -> Flags:
+    """Cells ``(m,)`` in which a variable has two values, whole numbers next to each other."""
+    low = np.floor(sums.mean[:, v])
+    first, second = _about(sums, v, low)
+    share = first / sums.weight
+    two: Flags = np.isclose(first, second, rtol=WHOLE, atol=0)
+    return two & (share > WHOLE) & (share < 1 - WHOLE)
+
+
+def _about(sums: Summaries, v: int, low: Vector | float) -> tuple[Vector, Vector]:
+    """Sums of distances from ``low`` and of their squares ``(m,)``."""
+    centre = sums.moments.centre.copy()
+    centre[:, v] = low
+    moved = sums.moments.about(centre)
+    return moved.first[:, v], moved.second[:, v, v]
 
 
 def _against_subtraction(

@@ -25,6 +25,14 @@ from evalkit.data.classrooms import (
     michigan_schools_1995,
     star_pupils,
 )
+from evalkit.data.leagues import (
+    CHEM97,
+    EGSINGLE,
+    SCOTSSEC,
+    chemistry_pupils,
+    growing_children,
+    scottish_pupils,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,13 +41,16 @@ __all__ = [
     "SOURCES",
     "california_districts",
     "castle_doctrine",
+    "chemistry_pupils",
     "cigarette_tax",
     "exam_pupils",
+    "growing_children",
     "medicaid",
     "michigan_districts",
     "michigan_schools",
     "michigan_schools_1995",
     "minimum_wage",
+    "scottish_pupils",
     "star_pupils",
 ]
 
@@ -103,6 +114,9 @@ SOURCES: dict[str, Source] = {
         EHEC,
         EXAM,
         STAR,
+        CHEM97,
+        EGSINGLE,
+        SCOTSSEC,
         CASCHOOLS,
         ELEM94_95,
     )

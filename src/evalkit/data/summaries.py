@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from evalkit.core.door import refuse_text_or_repeats
+from evalkit.core.checks import refuse_text_or_repeats
 from evalkit.core.errors import OptionError, check_option, some
 from evalkit.core.provenance import TIERS, Provenance
 from evalkit.data.sums import Summaries as Summaries

@@ -8,6 +8,7 @@ from evalkit.did.dose import dose_event_study, dose_iv, dose_response
 from evalkit.did.imputation import imputation, imputation_pretrends
 from evalkit.did.regression import regression
 from evalkit.did.saturated import extended_two_way, sun_abraham
+from evalkit.did.several import several_measures
 from evalkit.did.synthetic import synthetic_control, synthetic_did
 from evalkit.did.triple_difference import triple_difference
 from evalkit.did.two_way import event_study, two_by_two, two_way
@@ -25,6 +26,7 @@ __all__ = [
     "imputation",
     "imputation_pretrends",
     "regression",
+    "several_measures",
     "sun_abraham",
     "synthetic_control",
     "synthetic_did",

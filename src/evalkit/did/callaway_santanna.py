@@ -10,7 +10,8 @@ import numpy as np
 
 from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Flags
-from evalkit.core.errors import IdentificationError, OptionError, check_option, some
+from evalkit.core.checks import check_whole, refuse_text_or_repeats
+from evalkit.core.errors import IdentificationError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.origin import Linear, Meta
 from evalkit.core.panel import Panel
@@ -121,8 +122,8 @@ def callaway_santanna(
     check_option("base", base, get_args(Base))
     check_option("covariates_from", covariates_from, get_args(Source))
     check_option("unbalanced", unbalanced, get_args(Unbalanced))
-    if anticipation < 0:
-        raise OptionError(f"anticipation={anticipation} must not be negative")
+    check_whole("anticipation", anticipation, 0, "it counts periods")
+    refuse_text_or_repeats("covariates", covariates)
     if unbalanced == "balanced" and not panel.balanced:
         full = _full(panel)
         inner = callaway_santanna(

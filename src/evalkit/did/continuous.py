@@ -14,6 +14,7 @@ import numpy as np
 
 from evalkit.core.adoption import plain
 from evalkit.core.arrays import Labels, Matrix, Vector
+from evalkit.core.checks import check_whole
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -166,11 +167,9 @@ class Basis:
     @classmethod
     def over(cls, dose: Vector, degree: int, knots: int | Sequence[float]) -> Basis:
         """The basis for treated doses; refuse a degree or knots that cannot be."""
-        if degree < 1:
-            raise OptionError(f"degree={degree} must be at least 1: a step has no slope")
-        if isinstance(knots, int | np.integer):
-            if knots < 0:
-                raise OptionError(f"knots={knots} must not be negative")
+        check_whole("degree", degree, 1, "a step has no slope")
+        if not isinstance(knots, Sequence | np.ndarray):
+            check_whole("knots", knots, 0, "or name the doses at which they stand")
             interior = np.quantile(dose, np.linspace(0, 1, knots + 2)[1:-1])
         else:
             interior = np.sort(np.asarray(knots, float))

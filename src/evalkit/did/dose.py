@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.core.arrays import Labels, Vector
+from evalkit.core.checks import is_number
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate, align
 from evalkit.core.labels import Index
@@ -245,7 +246,7 @@ def floor_dose(enrolment: Any, *, step: float, floor: float) -> Vector:
             f"enrolment must be positive; row {wrong[0] + 1} holds {n[wrong[0]]:g} ({len(wrong)} "
             "such rows). Correct the rows, or drop the schools without pupils."
         )
-    if not 0 < floor < np.inf or not np.isfinite(step):
+    if not (is_number(step) and is_number(floor) and 0 < floor < np.inf and np.isfinite(step)):
         raise OptionError(f"step={step} and floor={floor} must be finite, and floor positive")
     dose: Vector = step * np.maximum(1.0, floor / n)
     return dose

@@ -9,8 +9,8 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.adoption import Starts
-from evalkit.core.door import refuse_text_or_repeats
-from evalkit.core.errors import IdentificationError, OptionError, check_option, some
+from evalkit.core.checks import check_whole, refuse_text_or_repeats
+from evalkit.core.errors import IdentificationError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
@@ -106,11 +106,11 @@ def imputation(
     >>> ek.did.imputation(panel).theta.round(12)
     array([1.5])
     """
-    if minimum_controls < 1:
-        raise OptionError(f"minimum_controls={minimum_controls} must be one or more")
+    check_whole("minimum_controls", minimum_controls, 1)
     require_contrast(panel, never=False)
     check_option("treated", treated, get_args(Treated))
     refuse_text_or_repeats("project", project)
+    refuse_text_or_repeats("covariates", covariates)
     if project:
         sample = Sample.of_rows(panel, covariates, trends=trends)
         return _projection(panel, impute(sample, panel.clock, minimum_controls), project)
@@ -240,8 +240,8 @@ def imputation_pretrends(panel: Panel, *, leads: int, covariates: Sequence[str] 
     >>> ek.did.imputation_pretrends(panel, leads=1).theta.round(12)
     array([1.5])
     """
-    if leads < 1:
-        raise OptionError(f"leads={leads} must be one or more")
+    check_whole("leads", leads, 1, "it counts periods")
+    refuse_text_or_repeats("covariates", covariates)
     require_contrast(panel, never=False)
     rows = panel.treated == 0
     free = panel.where(rows)

@@ -10,6 +10,7 @@ import numpy as np
 
 from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector, cross
+from evalkit.core.checks import refuse_text_or_repeats
 from evalkit.core.errors import OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -81,6 +82,8 @@ def regression(
     >>> ek.did.regression(panel, on=["x"]).theta.round(12)
     array([2.])
     """
+    for option, names in (("on", on), ("instruments", instruments), ("endogenous", endogenous)):
+        refuse_text_or_repeats(option, names)
     if not on:
         raise OptionError("name at least one regressor in on=[...]")
     if bool(instruments) != bool(endogenous) or set(endogenous) - set(on):
@@ -237,8 +240,8 @@ def _wide(panel: Panel, columns: int) -> bool:
 
 def absorbed(panel: Panel, absorb: Absorb) -> list[Groups]:
     """Groups of each effect; a tuple is an interaction; none at all is an intercept."""
-    if isinstance(absorb, str):
-        raise OptionError(f'absorb takes a sequence: absorb=("{absorb}",)')
+    if isinstance(absorb, str) or not np.iterable(absorb):
+        raise OptionError(f"absorb takes a sequence: absorb=({absorb!r},)")
     effects = []
     for names in dict.fromkeys(_members(effect) for effect in absorb):
         codes = cross([panel.category(name).codes for name in names])
@@ -254,6 +257,8 @@ def _controls(
     panel: Panel, covariates: Sequence[str], by_time: Sequence[str], absorb: Absorb
 ) -> tuple[Columns, list[str]]:
     """What makes the controls of given rows ``(m, q)``, and their names."""
+    refuse_text_or_repeats("covariates", covariates)
+    refuse_text_or_repeats("by_time", by_time)
     plain = [panel.column(name) for name in covariates]
     timed, names = [], list(covariates)
     absorbs_unit = ("unit",) in map(_members, absorb)

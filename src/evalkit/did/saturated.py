@@ -13,6 +13,7 @@ import numpy as np
 
 from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Codes, Flags, Groups, Vector
+from evalkit.core.checks import refuse_text_or_repeats
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -168,6 +169,7 @@ def extended_two_way(
     array([1.5])
     """
     check_option("family", family, get_args(Family))
+    refuse_text_or_repeats("baseline", baseline)
     if family != "linear" and tuple(absorb) != TWO_WAY:
         raise OptionError(
             f"family={family!r} has cohort and period effects; absorb= belongs to family='linear'"

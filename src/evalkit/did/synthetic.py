@@ -12,7 +12,8 @@ import numpy as np
 
 from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Codes, Matrix, Vector
-from evalkit.core.errors import IdentificationError, OptionError, check_option, some
+from evalkit.core.checks import check_real, refuse_text_or_repeats
+from evalkit.core.errors import IdentificationError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
@@ -187,8 +188,8 @@ def synthetic_control(
     """
     if isinstance(ridge, str):
         check_option("ridge", ridge, ("cross-validated",))
-    elif ridge is not None and not ridge > 0:
-        raise OptionError(f"ridge={ridge} must be positive, 'cross-validated', or None for none")
+    elif ridge is not None:
+        check_real("ridge", ridge, 0, remedy="or 'cross-validated', or None for none")
     recipe = Recipe("fitted", "none", False, penalty, ridge, solver)
     name = "synthetic control" + (", augmented by ridge" if ridge is not None else "")
     return _estimate(panel, recipe, name, pinned, covariates, by)
@@ -204,8 +205,9 @@ def _estimate(
 ) -> Estimate:
     check_option("by", by, get_args(By))
     check_option("solver", recipe.solver, get_args(Solver))
-    if recipe.zeta is not None and not recipe.zeta > 0:
-        raise OptionError(f"penalty={recipe.zeta} must be positive, in outcome units")
+    if recipe.zeta is not None:
+        check_real("penalty", recipe.zeta, 0, remedy="it is in outcome units")
+    refuse_text_or_repeats("covariates", covariates)
     require_contrast(panel)
     starts = Starts.of(panel)
     require_balance(panel, starts)

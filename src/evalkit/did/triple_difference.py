@@ -13,6 +13,7 @@ import numpy as np
 
 from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Codes, Labels
+from evalkit.core.checks import check_whole, refuse_text_or_repeats
 from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -109,8 +110,8 @@ def triple_difference(
     check_option("control", control, get_args(Control))
     check_option("method", method, get_args(Method))
     check_option("base", base, get_args(Base))
-    if anticipation < 0:
-        raise OptionError(f"anticipation={anticipation} must not be negative")
+    check_whole("anticipation", anticipation, 0, "it counts periods")
+    refuse_text_or_repeats("covariates", covariates)
     require_contrast(panel, never=control == "never")
     refuse_changing_weights(panel)
     starts, q = Starts.of(panel), _eligibility(panel, eligible, value)

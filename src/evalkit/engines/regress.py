@@ -177,6 +177,12 @@ def least_squares(
     return Fit(beta, x_, y_ - x_ @ beta, weight, bread, unit, effects, absorber.rank)
 
 
+def undemeaned(y: Vector, x: Matrix, weight: Vector, unit: Groups) -> Fit:
+    """Regress ``y`` on the columns of ``x`` as they are, with no effect absorbed."""
+    beta, bread = _solve(x, y, weight)
+    return Fit(beta, x, y - x @ beta, weight, bread, unit, [], 0)
+
+
 def two_stage(
     y: Vector,
     endogenous: Matrix,

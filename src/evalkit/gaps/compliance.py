@@ -28,8 +28,9 @@ class Compliance:
     Attributes
     ----------
     counties : pandas.DataFrame
-        One row per county and year: schools, whether all coefficients and all schools pass, the
-        indicator nearest to its limit and its distance.
+        One row per county and year: schools, whether all coefficients and all schools pass (NA if
+        none fails and a coefficient is undefined), the indicator nearest to its limit and its
+        distance.
     indicators : pandas.DataFrame
         One row per county, year and indicator: coefficient, limit, distance (limit less
         coefficient), whether it passes, the school that drives it (without which it is lowest) and
@@ -113,7 +114,8 @@ def compliance(
     below = np.zeros(k, int)
     if len(schools):
         below = np.bincount(groups.codes, ~schools["passes"].to_numpy(bool), k).astype(int)
-    alike = (distance >= 0).all(axis=1)
+    fails, unknown = (distance < 0).any(axis=1), np.isnan(distance).any(axis=1)
+    alike = pd.arrays.BooleanArray(np.array(~fails), np.array(unknown & ~fails))
     counties = pd.DataFrame(
         {
             "schools": np.bincount(groups.codes, minlength=k),
@@ -148,7 +150,7 @@ def _coefficients(
             "cv": cv,
             "limit": limit,
             "distance": limit - cv,
-            "passes": pd.array(cv <= limit, dtype="boolean"),
+            "passes": pd.arrays.BooleanArray(cv <= limit, np.isnan(cv)),
             "driver": panel.units[panel.unit[driver.reshape(-1)]],
             "cv_without": np.where(np.isinf(least), np.nan, least).reshape(-1),
         },

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Groups, Vector
+from evalkit.core.checks import check_whole, is_number
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
 from evalkit.gaps.levels import Levels
 from evalkit.gaps.sample import Names, Sample, Undefined, Wrong, answer, in_one_cluster, sample
+
+SINGULAR = 1e-10  # a power with less of its own, relative to the first, is a sum of the others
 
 
 def gradient(
@@ -72,21 +75,20 @@ def gradient(
     >>> ek.gaps.gradient(panel, along="ses").theta.round(6)
     array([1.6])
     """
-    if not 0 <= low < high <= 1:
+    if not (is_number(low) and is_number(high) and 0 <= low < high <= 1):
         raise OptionError(f"low={low} and high={high} must rise between 0 and 1")
-    if degree < 1:
-        raise OptionError(f"degree={degree} must be at least 1")
+    check_whole("degree", degree, 1)
     rows = sample(panel, unit)
     groups, index = rows.coordinates(by)
     x = panel.column(along)
     levels = Levels.of(x, groups)
     count = levels.end - levels.start
     contrast = high ** np.arange(degree + 1) - low ** np.arange(degree + 1)
-    theta, psi = np.zeros(len(index)), np.zeros(len(x))
+    theta, psi, steep = np.zeros(len(index)), np.zeros(len(x)), np.zeros(len(index), bool)
     for k, mine in enumerate(groups.rows()):
         if count[k] > degree:
             one = Levels.of(x[mine], Groups(np.zeros(len(mine), np.intp), 1))
-            theta[k], psi[mine] = _difference(rows, mine, one, contrast)
+            theta[k], psi[mine], steep[k] = _difference(rows, mine, one, contrast)
     few: Flags = count <= degree
     return answer(
         rows,
@@ -94,7 +96,8 @@ def gradient(
         theta,
         (rows.unit, groups.codes, psi),
         [Wrong(few, f"{along} has fewer than {degree + 1} values, which a polynomial of degree "
-                    f"{degree} needs")],
+                    f"{degree} needs"),
+         Wrong(steep, f"powers of ranks up to {degree} cannot be told apart; use a lower degree")],
         in_one_cluster(rows, groups),
         undefined=undefined,
         estimand=f"gap between percentiles {100 * high:g} and {100 * low:g} of {along}",
@@ -104,7 +107,7 @@ def gradient(
 
 def _difference(
     rows: Sample, mine: Codes, levels: Levels, contrast: Vector
-) -> tuple[float, Vector]:
+) -> tuple[float, Vector, bool]:
     w, y = rows.weight[mine] / rows.weight[mine].sum(), rows.value[mine]
     r = levels.middle(levels.mass(w))[levels.code]
     powers = np.arange(len(contrast))
@@ -112,10 +115,13 @@ def _difference(
     slope = powers * r[:, None] ** np.maximum(powers - 1, 0)
     # Orthogonal columns, so that powers of ranks lose no digits.
     q, upper = np.linalg.qr(np.sqrt(w)[:, None] * p)
+    size = np.abs(np.diag(upper))
+    if size.min() < SINGULAR * size.max():
+        return np.nan, np.zeros(len(mine)), True
     beta = np.linalg.solve(upper, q.T @ (np.sqrt(w) * y))
     e = y - p @ beta
     along = np.linalg.solve(upper, np.linalg.solve(upper.T, contrast))
     pull = w * (e * (slope @ along) - (p @ along) * (slope @ beta))
     mass = levels.mass(pull)
     above = (mass.sum() - levels.below(mass) - mass / 2)[levels.code]
-    return float(contrast @ beta), w * ((p @ along) * e + above - (pull * r).sum())
+    return float(contrast @ beta), w * ((p @ along) * e + above - (pull * r).sum()), False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode, frozen
+from evalkit.core.checks import check_whole, is_number
 from evalkit.core.errors import IdentificationError, OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -143,6 +144,7 @@ def hetop(
     >>> ek.gaps.hetop(panel, group="county").mean.round(2)
     array([-0.67, -0.07,  0.74])
     """
+    check_whole("few", few, 0, "it counts pupils")
     names = listed(group)
     if not names:
         raise OptionError("group names no column; name the one that makes the groups")
@@ -236,8 +238,10 @@ def _report(
 def _check_cuts(cuts: Sequence[float] | None, bands: int) -> None:
     if cuts is None:
         return
-    given = np.asarray(cuts, float)
-    if given.shape != (bands - 1,) or not (np.diff(given) > 0).all():
+    numbers = not isinstance(cuts, str) and np.iterable(cuts) and all(map(is_number, cuts))
+    given = np.array(cuts if numbers else [], float)
+    rising = np.isfinite(given).all() and (np.diff(given) > 0).all()
+    if given.shape != (bands - 1,) or not rising:
         raise OptionError(
-            f"cuts={list(cuts)} must hold {bands - 1} rising numbers for {bands} bands"
+            f"cuts={cuts} must hold {bands - 1} finite rising numbers for {bands} bands"
         )

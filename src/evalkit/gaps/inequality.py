@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -96,6 +97,9 @@ def inequality(
             "something is left over. Use 'theil_l', 'theil_t' or 'ge2' for a split"
         )
     rows = sample(data, unit, need="values")
+    # Inequality has no unit; a power of two moves no digit, and no square overflows.
+    power = np.frexp(np.abs(rows.value).max())[1]
+    rows = replace(rows, value=np.ldexp(rows.value, -power))
     groups, index = rows.coordinates(by, used=groups_of)
     with np.errstate(divide="ignore", invalid="ignore"):
         if metric == "gini":

@@ -136,6 +136,9 @@ def pair(
     used: Sequence[str] = (),
 ) -> Pair:
     """The two groups of a panel or of sums, by the columns ``by``."""
+    for option, label in (("high", high), ("low", low)):
+        if np.ndim(label):
+            raise OptionError(f"{option}={label!r} holds several labels; a gap takes one group")
     if high == low:
         raise OptionError(f"high and low are both {high!r}; a gap needs two groups")
     rows = sample(data, unit, need=need)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.core.arrays import Flags, Vector
+from evalkit.core.checks import is_number
 from evalkit.core.errors import DoubtWarning, OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.gaps.levels import Levels
@@ -82,6 +83,8 @@ def quantile_gap(
     >>> ek.gaps.quantile_gap(panel, between="g", high="urban", low="rural", at=[0.5, 0.75]).theta
     array([1., 2.])
     """
+    if isinstance(at, str) or not np.iterable(at) or not all(map(is_number, at)):
+        raise OptionError(f"at={at!r} must hold probabilities, such as at=[0.5]")
     wanted = np.asarray(at, float).reshape(-1)
     if not (len(wanted) and ((wanted > 0) & (wanted < 1)).all() and len(set(at)) == len(wanted)):
         raise OptionError(f"at={list(at)} must hold different probabilities between 0 and 1")

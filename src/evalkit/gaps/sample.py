@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Groups, Labels, Vector, encode, frozen
+from evalkit.core.checks import refuse_text_or_repeats
 from evalkit.core.errors import (
     IdentificationError,
     OptionError,
@@ -170,6 +171,12 @@ def _of_sums(sums: Summaries, unit: tuple[str, ...], need: Need) -> Sample:
             raise SummaryError(
                 "these sums do not count pupils by band; make them with summaries(..., bands=[...])"
             )
+        withheld = int(np.isnan(sums.bands).any(axis=1).sum())
+        if withheld:
+            raise SummaryError(
+                f"bands of {withheld} of {len(sums)} cells were withheld when the sums were "
+                "released, and are unknown; release sums of fewer keys: sums.by(...).release(...)"
+            )
         cell, band = np.nonzero(sums.bands)
         value, weight = band.astype(float), sums.bands[cell, band]
     columns = {}
@@ -211,8 +218,11 @@ def _independent(
             f"are independent of each other, such as unit='school' (keys: {', '.join(sums.keys)})"
         )
     names = [sums.cells.name(at) for at in range(len(sums))]
-    units = np.array([f"{names[c]}: {v:g}" for c, v in zip(cell, value, strict=True)])
+    # Fifteen digits tell any two scores apart, and hide what 0.1 * 3 is in binary.
+    units = np.array([f"{names[c]}: {v:.15g}" for c, v in zip(cell, value, strict=True)])
     codes, labels = encode(units)
+    if len(labels) < len(units):
+        raise SummaryError("two cells, or two of their scores, have one name; rename the keys")
     return codes, labels, 1 / np.sqrt(weight)
 
 
@@ -224,7 +234,10 @@ def crossed(index: Index, level: str, values: Sequence[Any]) -> Index:
 
 def listed(names: Names) -> tuple[str, ...]:
     """One name or several, as a tuple."""
-    return (names,) if isinstance(names, str) else tuple(names or ())
+    if names is None or isinstance(names, str):
+        return () if names is None else (names,)
+    refuse_text_or_repeats("each of by, unit and within", names)
+    return tuple(names)
 
 
 def joint(codes: Sequence[Codes]) -> tuple[Codes, Codes]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from evalkit.core.adoption import plain
 from evalkit.core.arrays import Codes, Groups, Labels, Vector, cross, encode, frozen
+from evalkit.core.checks import check_level, check_whole
 from evalkit.core.errors import (
     DoubtWarning,
     IdentificationError,
@@ -197,8 +198,8 @@ def adoption_bounds(
     (array([2.33]), array([3.5]), array([4.]))
     """
     check_option("together", together, get_args(Together))
-    if most < 1:
-        raise OptionError(f"most={most} must be one or more")
+    check_whole("most", most, 1)
+    check_level(level)
     if panel.whole is None:
         why = (
             "was cut after its windows were left out; cut the frame instead, and build it again"

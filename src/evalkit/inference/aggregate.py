@@ -10,6 +10,7 @@ import numpy as np
 
 from evalkit.core.adoption import event_time
 from evalkit.core.arrays import Codes, Matrix, Vector
+from evalkit.core.checks import check_estimate, check_whole, refuse_text_or_repeats
 from evalkit.core.errors import OptionError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -71,11 +72,20 @@ def aggregate(
     >>> average.theta.shape
     (1,)
     """
+    check_estimate(estimate)
+    if not isinstance(by, str):
+        refuse_text_or_repeats("by", by)
     levels = (by,) if isinstance(by, str) else tuple(by)
+    horizons = _whole(horizons)
     if "side" in estimate.index.levels and "side" not in levels:
         levels = ("side", *levels)
     staggered = estimate.mass is not None and {"cohort", "time"} <= set(estimate.index.levels)
     if staggered and "event" not in levels:
+        before = [horizon for horizon in horizons if horizon < 0]
+        if before:
+            raise OptionError(
+                f"horizons {some(before)} lie before adoption, which only by='event' keeps apart"
+            )
         estimate = _after(estimate)
     estimate = _estimated(estimate)
     if horizons:
@@ -89,8 +99,10 @@ def aggregate(
     given = _given(estimate, weights)
     matrix = member * given
     totals = matrix.sum(axis=1, keepdims=True)
-    if not (given >= 0).all() or not (totals > 0).all():
-        raise OptionError("weights must be non-negative, with a positive sum in every group")
+    if not (np.isfinite(given) & (given >= 0)).all() or not (totals > 0).all():
+        raise OptionError(
+            "weights must be finite and non-negative, with a positive sum in every group"
+        )
     share = matrix / totals
     index = Index(levels or ("term",), tuple(order))
     out = estimate.contrast(share, index, f"average {estimate.meta.estimand}")
@@ -103,6 +115,14 @@ def aggregate(
     if sides is not None and estimate.mass.psi.any():
         sides = replace(sides, pooled=True)
     return replace(out, scores=_with_noise(out, estimate.mass, noise), mass=kept, sides=sides)
+
+
+def _whole(horizons: Sequence[int]) -> list[int]:
+    if isinstance(horizons, str) or not np.iterable(horizons):
+        raise OptionError(f"horizons takes a sequence of event times: horizons=[{horizons!r}]")
+    for horizon in horizons:
+        check_whole("each of horizons", horizon, -(2**31))
+    return [int(horizon) for horizon in horizons]
 
 
 def _after(estimate: Estimate) -> Estimate:

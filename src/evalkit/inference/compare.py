@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evalkit.core.checks import check_estimate
 from evalkit.core.errors import (
     CombinationError,
     DoubtWarning,
@@ -29,7 +30,7 @@ from evalkit.inference.resample import Estimator
 if TYPE_CHECKING:
     import pandas as pd
 
-SAME = 1e-9  # contributions that differ by less, relative to the largest, are one estimator's
+SAME = 1e-9  # estimates and contributions that differ by less, relative to their size, are one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,7 +153,7 @@ def compare(
 
 def _run(estimator: Estimator, panel: Panel, name: str) -> Estimate:
     try:
-        return estimator(panel)
+        return check_estimate(estimator(panel), f"what estimator {name} returns")
     except IdentificationError as wrong:
         raise IdentificationError(f"estimator {name}: {wrong}") from wrong
 
@@ -161,7 +162,9 @@ def _difference(one: Estimate, other: Estimate) -> Estimate:
     """One minus the other; exactly zero where the two are the same but for rounding."""
     difference = one - other
     psi, scale = difference.psi, np.abs(one.psi).max(axis=0)
+    size = np.abs(one.theta) + np.abs(one.psi).sum(axis=0)
     same = np.abs(psi).max(axis=0) <= SAME * scale
+    same &= np.abs(difference.theta) <= SAME * size
     if not same.any():
         return difference
     return replace(

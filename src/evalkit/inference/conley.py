@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from evalkit.core.arrays import Codes, Matrix, Vector
+from evalkit.core.checks import check_real
 from evalkit.core.errors import OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
@@ -85,8 +86,7 @@ def conley(
     """
     check_option("kernel", kernel, get_args(Kernel))
     if neighbours is None:
-        if not cutoff > 0:
-            raise OptionError(f"cutoff={cutoff} must be positive, in km; or name the neighbours")
+        check_real("cutoff", cutoff, 0, remedy="it is in km; or name the neighbours")
         weights = _near(_places(estimate, panel, coordinates), cutoff, kernel)
         kind = f"Conley, {kernel} kernel to {cutoff:g} km"
     else:

@@ -16,7 +16,7 @@ from evalkit.core.errors import CombinationError, IdentificationError, OptionErr
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
 from evalkit.engines.absorb import Absorber
-from evalkit.inference.inversion import TIE, check_draws, share, smallest
+from evalkit.inference.inversion import TIE, check_test, share, smallest
 from evalkit.inference.resample import Estimator, quietly
 from evalkit.inference.tested import Tested
 
@@ -76,7 +76,7 @@ def conley_taber(
     >>> ek.conley_taber(panel, ek.did.two_way).method
     'Conley-Taber, all 29 choices of 1 among 29 untreated clusters'
     """
-    check_draws(draws, level)
+    check_test(draws, seed, level)
     estimate = quietly(estimator, panel)
     donors = Donors.of(panel, estimate)
     assumes = (
@@ -138,7 +138,7 @@ def ferman_pinto(
     >>> ek.ferman_pinto(panel, ek.did.two_way, size="pupils").method
     'Ferman-Pinto by pupils, all 29 choices of 1 among 29 untreated clusters'
     """
-    check_draws(draws, level)
+    check_test(draws, seed, level)
     estimate = quietly(estimator, panel)
     donors = Donors.of(panel, estimate)
     mass = panel.weight if size is None else panel.column(size)

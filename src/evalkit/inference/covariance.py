@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from evalkit.core.arrays import Matrix, Vector, encode
+from evalkit.core.checks import check_estimate
 from evalkit.core.errors import CombinationError, IdentificationError
 from evalkit.core.estimate import Estimate
 from evalkit.core.origin import Leverage
@@ -20,7 +21,7 @@ ROUNDING = 1e-13  # an error this small beside its estimate is rounding, not pre
 
 def clusters_of(estimate: Estimate) -> int:
     """Number of clusters; one is refused."""
-    clusters = estimate.n_clusters
+    clusters = check_estimate(estimate).n_clusters
     if clusters < 2:
         raise IdentificationError(
             "all units are in a single cluster; its error cannot be estimated. Cluster at a finer "

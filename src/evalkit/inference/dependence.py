@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector, cross, encode
+from evalkit.core.checks import check_whole, refuse_text_or_repeats
 from evalkit.core.errors import (
     CombinationError,
     IdentificationError,
@@ -76,6 +77,9 @@ def two_way_clusters(
     >>> ek.two_way_clusters(ek.did.two_way(panel), panel, by=("unit", "time")).method
     'clustered by unit and time, 40 clusters, t reference'
     """
+    refuse_text_or_repeats("by", by)
+    if len(by) != 2:
+        raise OptionError(f"by={by} must name two partitions, such as ('unit', 'time')")
     one, two = by
     if one == two:
         raise OptionError(f"by={by} names one partition twice; use infer for one-way clusters")
@@ -146,6 +150,7 @@ def driscoll_kraay(
     if periods < 2:
         raise IdentificationError("the panel has one period; there is no dependence over time")
     width = int(4 * (periods / 100) ** (2 / 9)) if lags is None else lags
+    check_whole("lags", width, 0, "it counts periods")
     if not 0 <= width < periods:
         raise OptionError(f"lags={lags} must lie between 0 and {periods - 1}, the periods less one")
     h = Groups(panel.time, periods).sum(_by_row(estimate, panel))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from evalkit.core.arrays import Vector
+from evalkit.core.checks import check_draws, check_level, check_seed
 from evalkit.core.errors import (
     CombinationError,
     DoubtWarning,
     IdentificationError,
-    OptionError,
 )
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
@@ -114,8 +114,9 @@ def few_treated(
     """
     import pandas as pd
 
-    if draws < 0 or not 0 < level < 1:
-        raise OptionError(f"draws={draws} must not be negative, and level={level} lie in (0, 1)")
+    check_draws(draws, 0, "some hundreds measure a size, and 0 leaves sizes out")
+    check_seed(seed)
+    check_level(level)
     estimate = quietly(estimator, panel)
     rows = []
     for name, run, assumes in _methods(estimator, estimate, rule, by, within, size, level, seed):

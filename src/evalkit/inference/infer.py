@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Matrix, Vector, frozen
-from evalkit.core.errors import DoubtWarning, OptionError, check_option
+from evalkit.core.checks import check_level
+from evalkit.core.errors import DoubtWarning, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index, Key
 from evalkit.core.origin import Meta
@@ -214,8 +215,7 @@ def infer(
     check_option("vcov", vcov, get_args(Vcov))
     check_option("band", band, (False, True, "multiplier"))
     check_option("few", few, get_args(Few))
-    if not 0 < level < 1:
-        raise OptionError(f"level={level} must lie between 0 and 1, for example 0.95")
+    check_level(level)
     clusters = clusters_of(estimate)
     found = doubt(estimate, vcov, clusters)
     warn(found, few)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from evalkit.core.arrays import Flags, Matrix, Vector, frozen
-from evalkit.core.errors import OptionError
+from evalkit.core.checks import check_draws, check_level, check_seed
 from evalkit.core.estimate import Estimate
 
 TIE = 1e-9  # statistics that differ by less, relative to their size, are equal but for rounding
@@ -115,9 +115,8 @@ def _end(keeps: Callable[[float], bool], centre: float, step: float) -> float:
     return outside
 
 
-def check_draws(draws: int, level: float) -> None:
-    """Refuse options that make no sense."""
-    if draws < 2:
-        raise OptionError(f"draws={draws} must be at least 2; 9999 give a p-value to three digits")
-    if not 0 < level < 1:
-        raise OptionError(f"level={level} must lie between 0 and 1, for example 0.95")
+def check_test(draws: int, seed: int, level: float) -> None:
+    """Refuse options of a test by draws that make no sense."""
+    check_draws(draws)
+    check_seed(seed)
+    check_level(level)

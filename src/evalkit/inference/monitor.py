@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.core.arrays import Flags, Matrix, Vector
+from evalkit.core.checks import check_estimate, check_real, check_whole
+from evalkit.core.door import refuse_number_words
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Key
@@ -64,8 +66,9 @@ def monitor(
 ) -> Monitor:
     r"""Hold every series to warning levels below a limit, and count what the warnings were worth.
 
-    An alarm is raised where :math:`\Pr(index > warn)\ge` ``certainty``, the index being normal
-    around its estimate; at one half, where the estimate itself is above. An alarm in a period
+    An alarm is raised where :math:`\Pr(index > warn)>` ``certainty``, the index being normal
+    around its estimate; at one half, where the estimate itself is above. Where the error cannot be
+    seen (NaN), the probability is NaN, and only one half can raise an alarm. An alarm in a period
     without breach is a hit if the series breaches the limit within ``horizon`` periods, false if it
     does not, and open while the horizon is not over. The onset of a breach is warned of by the
     earliest alarm in the ``horizon`` periods before it; onsets in the first period are not counted.
@@ -108,7 +111,8 @@ def monitor(
     """
     import pandas as pd
 
-    levels = np.atleast_1d(np.asarray(warn, float))
+    check_estimate(estimate)
+    levels = _levels(warn)
     _check(estimate, limit, levels, certainty, horizon, over)
     series, periods, place = _grid(estimate, over)
     value = np.full((len(series), len(periods)), np.nan)
@@ -118,7 +122,7 @@ def monitor(
     breach: Flags = value > limit
     outcomes, rates = [], []
     for level in levels:
-        alarm = _above(value, error, level) >= certainty
+        alarm = value > level if certainty == 0.5 else _above(value, error, level) > certainty
         outcome, rate = _judged(alarm, breach, np.isnan(value), periods, horizon)
         outcomes.append(outcome)
         rates.append({"warn": level, **rate})
@@ -143,16 +147,22 @@ def monitor(
     )
 
 
+def _levels(warn: float | Sequence[float]) -> Vector:
+    try:
+        return np.atleast_1d(np.asarray(warn, float))
+    except (TypeError, ValueError) as wrong:
+        raise OptionError(f"warn={warn!r} must be one or several numbers") from wrong
+
+
 def _check(
     estimate: Estimate, limit: float, levels: Any, certainty: float, horizon: int, over: str
 ) -> None:
     estimate.index.level(over)
+    check_real("limit", limit)
     if not (levels.size and (levels <= limit).all()):
         raise OptionError(f"warn={levels.tolist()} must lie at or below the limit {limit:g}")
-    if not 0 < certainty < 1:
-        raise OptionError(f"certainty={certainty} must lie between 0 and 1")
-    if horizon < 1:
-        raise OptionError(f"horizon={horizon} must be at least one period")
+    check_real("certainty", certainty, 0, 1)
+    check_whole("horizon", horizon, 1, "it counts periods")
 
 
 def _grid(estimate: Estimate, over: str) -> tuple[list[Key], list[Any], tuple[Any, Any]]:
@@ -160,6 +170,8 @@ def _grid(estimate: Estimate, over: str) -> tuple[list[Key], list[Any], tuple[An
     rest = [key[:at] + key[at + 1 :] for key in estimate.index.keys]
     series = list(dict.fromkeys(rest))
     periods = sorted({key[at] for key in estimate.index.keys})
+    if isinstance(periods[0], str):
+        refuse_number_words(f"level {over!r}", np.array(periods))
     if len(periods) < 2:
         raise OptionError(f"there is one {over}; a warning needs at least two")
     row = {key: i for i, key in enumerate(series)}
@@ -182,7 +194,8 @@ def _above(value: Matrix, error: Matrix, level: float) -> Matrix:
     from scipy.special import ndtr
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(error > 0, (value - level) / error, np.where(value > level, np.inf, -np.inf))
+        z = (value - level) / error
+    z = np.where(error == 0, np.where(value > level, np.inf, -np.inf), z)
     return np.where(np.isnan(value), np.nan, ndtr(z))
 
 

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.arrays import Matrix, encode
+from evalkit.core.checks import check_draws, check_seed
 from evalkit.core.errors import IdentificationError, OptionError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.scores import Scores
@@ -48,8 +49,10 @@ def multiplier_sup_t(
         As in :func:`evalkit.infer`.
     """
     check_option("multiplier", multiplier, get_args(Multiplier))
-    if seed is None or seed < 0:
+    if seed is None:
         raise OptionError(f"band='multiplier' needs a seed of zero or more, for example 1: {seed=}")
+    check_seed(seed)
+    check_draws(draws)
     if draws < 1 / (1 - level):
         raise OptionError(f"{draws=} cannot show a level of {level}; take 999 or more")
     held, alone = estimate.scores, estimate.cluster is estimate.units

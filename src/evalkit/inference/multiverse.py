@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.core.arrays import Codes, Matrix, Vector, encode, frozen
+from evalkit.core.checks import check_whole
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.progress import progress
 from evalkit.core.provenance import Provenance, combine
 from evalkit.inference.covariance import Vcov
 from evalkit.inference.declaration import Declaration
-from evalkit.inference.inversion import TIE, check_draws
+from evalkit.inference.inversion import TIE, check_test
 from evalkit.inference.specifications import Made, Run, run_all
 
 if TYPE_CHECKING:
@@ -189,9 +190,8 @@ def multiverse(
     """
     if not isinstance(declared, Declaration):
         raise OptionError("declare the choices first: ek.multiverse(ek.Declaration({...}), run)")
-    check_draws(draws, declared.level)
-    if workers < 1:
-        raise OptionError(f"workers={workers} must be one or more")
+    check_test(draws, seed, declared.level)
+    check_whole("workers", workers, 1)
     made = run_all(declared, run, vcov, workers, None if store is None else Path(store))
     good = {j: one for j, one in enumerate(made) if isinstance(one, Made)}
     failed = {j: one for j, one in enumerate(made) if isinstance(one, str)}
@@ -377,7 +377,7 @@ def permuted(
     >>> len(found)
     3
     """
-    check_draws(draws, many.declared.level)
+    check_test(draws, seed, many.declared.level)
     if many.failed:
         raise OptionError(f"{len(many.failed)} specifications failed; permute a complete curve")
     curves = []

@@ -8,7 +8,8 @@ from zlib import crc32
 import numpy as np
 
 from evalkit.core.arrays import Matrix, Vector
-from evalkit.core.errors import OptionError, check_option
+from evalkit.core.checks import check_draws, check_seed
+from evalkit.core.errors import check_option
 from evalkit.core.panel import Panel
 from evalkit.data.standards import Stage, Standard, standard_of
 from evalkit.gaps.balance import COMPOSITE, balance
@@ -51,7 +52,9 @@ def pass_probability(
     pandas.DataFrame
         One row per combination of ``by`` and judged indicator, and one for ``all`` of them
         together: coefficient, limit, whether it passes, the share of draws that do
-        (``probability``) and its Monte Carlo error.
+        (``probability``) and its Monte Carlo error. Where the coefficient is undefined, ``passes``
+        is NA and the probability NaN; NaN too where a county has one school, which any sample
+        repeats.
 
     Raises
     ------
@@ -75,8 +78,8 @@ def pass_probability(
 
     chosen = standard_of(standard)
     check_option("stage", stage, chosen.limit)
-    if draws < 2:
-        raise OptionError(f"draws={draws} must be at least 2, and some hundreds for a probability")
+    check_draws(draws, remedy="some hundreds for a probability")
+    check_seed(seed)
     estimate = balance(panel, standard=chosen, by=by, undefined="nan")
     groups, index = sample(panel).coordinates(by)
     limit, width = chosen.limit[stage], len(chosen.names)
@@ -86,16 +89,19 @@ def pass_probability(
     x = np.stack([panel.column(name) for name in chosen.names], axis=1)
     rows = []
     for at, mine in enumerate(groups.rows()):
-        rng = np.random.default_rng([seed, crc32(repr(index.keys[at]).encode())])
+        rng = np.random.default_rng([seed, crc32("\n".join(map(str, index.keys[at])).encode())])
         drawn = _coefficients(x[mine], panel.weight[mine], rng, draws)
         drawn = drawn.mean(axis=1, keepdims=True) if chosen.composite else drawn
         fine = drawn <= limit
         share = [*fine.mean(axis=0), fine.all(axis=1).mean()]
         worst = float(np.max(cv[at]))
         for name, value, p in zip([*judged, ALL], [*cv[at], worst], share, strict=True):
-            rows.append((*index.keys[at], name, value, limit, value <= limit, p))
+            passes = pd.NA if np.isnan(value) else value <= limit
+            p = np.nan if np.isnan(value) or len(mine) == 1 else p
+            rows.append((*index.keys[at], name, value, limit, passes, p))
     names = [*index.levels, "indicator", "cv", "limit", "passes", "probability"]
     table = pd.DataFrame(rows, columns=names).set_index(names[:-4])
+    table["passes"] = table["passes"].astype("boolean")
     table["mc_error"] = np.sqrt(table["probability"] * (1 - table["probability"]) / draws)
     table.attrs["provenance"] = panel.provenance
     return table

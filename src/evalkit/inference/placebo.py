@@ -68,7 +68,7 @@ def placebo(
     >>> ek.placebo(panel, ek.did.synthetic_did, seed=1).method
     'placebo on all 8 choices of 1 among 8 never-treated units'
     """
-    check(draws, level)
+    check(draws, seed, level)
     treated = np.flatnonzero(np.isfinite(panel.cohort))
     free = int(np.isinf(panel.cohort).sum())
     if not len(treated):

@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 
 from evalkit.core.arrays import Vector
+from evalkit.core.checks import is_number
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.inference.covariance import Vcov
@@ -39,7 +40,7 @@ def minimum_detectable_effect(
     """
     from scipy.special import ndtri, stdtrit
 
-    if not (0 < size < 1 and 0.5 <= power < 1):
+    if not (is_number(size) and is_number(power) and 0 < size < 1 and 0.5 <= power < 1):
         raise OptionError(f"size={size} must lie in (0, 1) and power={power} in [0.5, 1)")
     result = infer(estimate, vcov=vcov)
     normal = np.isinf(result.dof)

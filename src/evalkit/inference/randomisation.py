@@ -19,7 +19,7 @@ from evalkit.core.errors import IdentificationError, OptionError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
 from evalkit.core.progress import progress
-from evalkit.inference.inversion import Curves, check_draws
+from evalkit.inference.inversion import Curves, check_test
 from evalkit.inference.resample import FUTILE, Estimator, quietly
 from evalkit.inference.tested import Tested
 
@@ -102,7 +102,7 @@ def randomisation(
     """
     check_option("rule", rule, get_args(Rule))
     check_option("by", by, get_args(Assigned))
-    check_draws(draws, level)
+    check_test(draws, seed, level)
     lottery = Lottery.of(panel, rule, by, within)
     estimate = quietly(estimator, panel)
     exact = lottery.count <= draws

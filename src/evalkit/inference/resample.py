@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Groups, Labels, Matrix, Vector, encode, frozen
-from evalkit.core.errors import DoubtWarning, IdentificationError, OptionError, check_option
+from evalkit.core.checks import check_draws, check_estimate, check_level, check_seed
+from evalkit.core.errors import DoubtWarning, IdentificationError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Category, Panel
 from evalkit.core.progress import progress
@@ -174,7 +175,7 @@ def bootstrap(
     >>> ek.bootstrap(panel, ek.did.two_way, seed=1, draws=20).draws.shape
     (20, 1)
     """
-    check(draws, level)
+    check(draws, seed, level)
     check_option("few", few, get_args(Few))
     codes, labels = encode(panel.cluster)
     members = Groups(codes, len(labels)).rows()
@@ -240,7 +241,7 @@ def jackknife(panel: Panel, estimator: Estimator, *, level: float = 0.95) -> Res
     >>> ek.jackknife(panel, ek.did.two_way).draws.shape
     (40, 1)
     """
-    check(2, level)
+    check_level(level)
     codes, labels = encode(panel.cluster)
     if len(labels) < 2:
         raise IdentificationError("a jackknife needs at least two clusters; the panel has one")
@@ -333,12 +334,11 @@ def quietly(estimator: Estimator, panel: Panel) -> Estimate:
     """Doubts about contributions do not concern those who estimate again."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DoubtWarning)
-        return estimator(panel)
+        return check_estimate(estimator(panel), "what the estimator returns")
 
 
-def check(draws: int, level: float) -> None:
+def check(draws: int, seed: int, level: float) -> None:
     """Refuse options that make no sense."""
-    if draws < 2:
-        raise OptionError(f"draws={draws} must be at least 2, and some hundreds for an error")
-    if not 0 < level < 1:
-        raise OptionError(f"level={level} must lie between 0 and 1, for example 0.95")
+    check_draws(draws, remedy="some hundreds for an error")
+    check_seed(seed)
+    check_level(level)

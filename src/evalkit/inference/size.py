@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector, encode, frozen
+from evalkit.core.checks import check_draws, check_real, check_seed
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
@@ -127,8 +128,9 @@ def measured_size(
     >>> bool(ek.measured_size(panel, ek.did.two_way, draws=50).rate[0] > 0.1)
     True
     """
-    if not 0 < size < 1 or draws < 2:
-        raise OptionError(f"size={size} must lie between 0 and 1, and draws={draws} be two or more")
+    check_real("size", size, 0, 1)
+    check_draws(draws, remedy="some hundreds measure a size")
+    check_seed(seed)
     urn: Untreated | Laws = Untreated.of(panel) if laws is None else Laws.of(panel, laws)
     index = quietly(
         estimator, panel if laws is None else urn.drawn(np.random.default_rng(seed))

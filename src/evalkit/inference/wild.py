@@ -11,12 +11,12 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Groups, Matrix, encode, frozen
-from evalkit.core.errors import CombinationError, check_option
+from evalkit.core.arrays import Groups, Matrix, Vector, encode, frozen
+from evalkit.core.errors import CombinationError, IdentificationError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.origin import Imposed, Part
 from evalkit.inference.covariance import clusters_of
-from evalkit.inference.inversion import TIE, Curves, check_draws, share
+from evalkit.inference.inversion import TIE, Curves, check_test, share
 from evalkit.inference.tested import Tested
 
 Signs: TypeAlias = Literal["rademacher", "webb"]
@@ -87,7 +87,7 @@ def wild_bootstrap(
     """
     check_option("signs", signs, get_args(Signs))
     check_option("within", within, get_args(Part))
-    check_draws(draws, level)
+    check_test(draws, seed, level)
     clusters = clusters_of(estimate)
     codes, _ = encode(estimate.cluster)
     design, combination = estimate.leverage, estimate.combination
@@ -100,7 +100,9 @@ def wild_bootstrap(
         return _multiplied(estimate, Source(clusters, draws, seed, signs), level)
     imposed = [design.imposed(codes, within, column) for column in combination.T]
     source = Source(len(imposed[0].owner), draws, seed, signs)
-    found = _drawn(imposed, source, clusters).results(estimate, level)
+    curves = _drawn(imposed, source, clusters)
+    _refuse_flat(estimate, curves.error)
+    found = curves.results(estimate, level)
     return Tested(
         **{**found, "smallest": source.smallest},
         method=f"wild cluster bootstrap, null imposed, {source.words(clusters, within)}",
@@ -224,12 +226,23 @@ class Parts:
         return (v @ one.score.T).T, np.stack(squares)
 
 
+def _refuse_flat(estimate: Estimate, error: Vector) -> None:
+    flat = np.flatnonzero(error == 0)
+    if len(flat):
+        raise IdentificationError(
+            f"no cluster moves {some(estimate.index.keys[j] for j in flat)}: the outcome does not "
+            "vary about its fit, and draws of signs say nothing. Leave it out with select() or "
+            "take()"
+        )
+
+
 def _multiplied(estimate: Estimate, source: Source, level: float) -> Tested:
     """The multiplier bootstrap of contributions, null not imposed."""
     clusters, theta = estimate.n_clusters, estimate.theta
     s = estimate.cluster_sums()
     scale = clusters / (clusters - 1)
     error = np.sqrt(scale * (s**2).sum(axis=0))
+    _refuse_flat(estimate, error)
     draws = []
     for v in source.blocks(s.shape[1]):
         top = v @ s

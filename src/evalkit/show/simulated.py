@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.core.errors import OptionError, some
+from evalkit.core.provenance import Provenance, combine
 from evalkit.show import style
 from evalkit.show.drawing import MARKERS, Drawing
 
@@ -32,6 +33,12 @@ BIAS: Classes = (
     (0.15, "5 to 15%", SOME, style.INK),
     (np.inf, "over 15%", FAR, style.PAPER),
 )
+SIZE: Classes = (
+    (0.03, "too rarely (under 3%)", MORE, style.INK),
+    (0.07, "as claimed (3 to 7%)", style.PAPER, style.INK),
+    (0.15, "too often (7 to 15%)", SOME, style.INK),
+    (np.inf, "far too often (over 15%)", FAR, style.PAPER),
+)
 COST: Classes = (
     (1.1, "within 10% of the best", style.PAPER, style.INK),
     (1.5, "10 to 50% more error", SOME, style.INK),
@@ -45,23 +52,26 @@ def grid(
     value: str,
     rows: Mapping[str, Mapping[str, str]],
     columns: Mapping[str, str],
+    by: str = "estimator",
     classes: Classes,
     form: str,
     title: str,
 ) -> Drawing:
-    """Draw one number for each design and estimator, coloured by class, the number always printed.
+    """Draw one number for each design and method, coloured by class, the number always printed.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        One row for each pair of ``design`` and ``estimator``; a missing ``value`` (or pair) is a
-        method that gave no answer.
+        One row for each pair of ``design`` and ``by``; a missing ``value`` (or pair) is a method
+        that gave no answer.
     value : str
         Column to print; its absolute value decides the class.
     rows : mapping of str to mapping
         Heading of each group of designs, and in it the label of each design.
     columns : mapping of str to str
-        Label of each estimator.
+        Label of each method.
+    by : str
+        Column that tells the methods apart.
     classes
         Upper end of each class, its words in the legend, and two colours.
     form : str
@@ -72,10 +82,10 @@ def grid(
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch, Rectangle
 
-    found = table.set_index(["design", "estimator"])[value]
+    found = table.set_index(["design", by])[value]
     if not found.index.is_unique:
         repeated = found.index[found.index.duplicated()].unique()
-        raise OptionError(f"several rows of one design and estimator: {some(repeated)}; pick one")
+        raise OptionError(f"several rows of one design and {by}: {some(repeated)}; pick one")
     lines = sum(1 + len(group) for group in rows.values())
     figure, axes = plt.subplots(figsize=(8.0, 0.34 * lines + 1.9), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12, wrap=True)
@@ -86,8 +96,8 @@ def grid(
         for design, label in group.items():
             at += 1
             ticks[at] = label
-            for column, estimator in enumerate(columns):
-                number = float(found.get((design, estimator), np.nan))
+            for column, method in enumerate(columns):
+                number = float(found.get((design, method), np.nan))
                 _, _, fill, ink = (
                     classes[int(np.searchsorted(ends, abs(number)))]
                     if (np.isfinite(number))
@@ -108,8 +118,8 @@ def grid(
         patches.append(Patch(fc=style.GRID, ec=style.MUTED, lw=0.5, label="no answer"))
     figure.legend(handles=patches, loc="outside lower left", ncols=3, fontsize=9)
     shown = [design for group in rows.values() for design in group]
-    drawn = table[table["design"].isin(shown) & table["estimator"].isin(list(columns))]
-    return Drawing(figure, _kept(drawn, value), "synthetic")
+    drawn = table[table["design"].isin(shown) & table[by].isin(list(columns))]
+    return Drawing(figure, _kept(drawn, value), _tier(drawn))
 
 
 def by_size(
@@ -170,7 +180,13 @@ def by_size(
     grid_[0][0].set_ylabel(ylabel)
     handles, labels = grid_[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=4)
-    return Drawing(figure, _kept(pd.concat(frames), value), "synthetic")
+    drawn = pd.concat(frames)
+    return Drawing(figure, _kept(drawn, value), _tier(drawn))
+
+
+def _tier(frame: pd.DataFrame) -> Provenance:
+    """That of the outcomes, as the table says: methods are also tried on real records."""
+    return combine(*frame["provenance"].unique())
 
 
 def _kept(frame: pd.DataFrame, value: str) -> pd.DataFrame:

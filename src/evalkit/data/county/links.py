@@ -28,7 +28,7 @@ def failures(tables: Tables) -> Iterator[Found]:
     >>> made = {"county": pd.DataFrame({"county_code": ["370202"]}),
     ...         "county_year": pd.DataFrame({"county_code": ["370203"]})}
     >>> list(failures(made))[0][1]
-    "county_code: not in county.county_code; row 1 holds 370203. Add it there, or correct it here."
+    'county_code: not in county.county_code; row 1 holds 370203. Add it there, or correct it here.'
     """
     yield from _references(tables)
     for check in CHECKS:
