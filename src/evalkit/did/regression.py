@@ -241,7 +241,7 @@ def _wide(panel: Panel, columns: int) -> bool:
 def absorbed(panel: Panel, absorb: Absorb) -> list[Groups]:
     """Groups of each effect; a tuple is an interaction; none at all is an intercept."""
     if isinstance(absorb, str) or not np.iterable(absorb):
-        raise OptionError(f"absorb takes a sequence: absorb=({absorb!r},)")
+        raise OptionError(f'absorb takes a sequence: absorb=("{absorb}",)')
     effects = []
     for names in dict.fromkeys(_members(effect) for effect in absorb):
         codes = cross([panel.category(name).codes for name in names])

@@ -195,6 +195,13 @@ def synthetic_control(
     return _estimate(panel, recipe, name, pinned, covariates, by)
 
 
+def _check(recipe: Recipe, covariates: Sequence[str]) -> None:
+    check_option("solver", recipe.solver, get_args(Solver))
+    if recipe.zeta is not None:
+        check_real("penalty", recipe.zeta, 0, remedy="it is in outcome units")
+    refuse_text_or_repeats("covariates", covariates)
+
+
 def _estimate(
     panel: Panel,
     recipe: Recipe,
@@ -204,10 +211,7 @@ def _estimate(
     by: By,
 ) -> Estimate:
     check_option("by", by, get_args(By))
-    check_option("solver", recipe.solver, get_args(Solver))
-    if recipe.zeta is not None:
-        check_real("penalty", recipe.zeta, 0, remedy="it is in outcome units")
-    refuse_text_or_repeats("covariates", covariates)
+    _check(recipe, covariates)
     require_contrast(panel)
     starts = Starts.of(panel)
     require_balance(panel, starts)
