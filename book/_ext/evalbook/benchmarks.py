@@ -130,14 +130,8 @@ def details(rows: Sequence[Row]) -> Iterator[nodes.table]:
         yield made
 
 
-def imports(rows: Sequence[Row]) -> nodes.table:
-    body = [(row["peer"], row["version"], row["cpu_seconds"]) for row in rows if not row["units"]]
-    return tables.build(["Package", "Version", "Import beyond numpy, s"], body, ["benchmarks"])
-
-
 class Benchmarks(SphinxDirective):
-    """`{benchmarks} suite part`, with the part `answer`, `overview`, `details`, `imports` or
-    `machine`."""
+    """`{benchmarks} suite part`, with the part `answer`, `overview`, `details` or `machine`."""
 
     required_arguments = 2
 
@@ -156,9 +150,7 @@ class Benchmarks(SphinxDirective):
             pairs = [(key.replace("_", " "), str(value)) for key, value in about.items()]
             pairs += [(name, version) for name, version in packages.items() if version]
             return [tables.build(["", "Measured on"], pairs, ["key-value"])]
-        if part == "details":
-            return list(details(rows))
-        return [{"overview": overview, "imports": imports}[part](rows)]
+        return list(details(rows)) if part == "details" else [overview(rows)]
 
 
 def setup(app: Sphinx) -> None:
