@@ -277,8 +277,7 @@ class Exposure:
         clock = panel.clock[panel.time]
         event = np.stack([clock - date[panel.unit] for date in dates.values()], axis=1)
         active = (event >= 0) & used[:, None]
-        reached = np.asarray(active.any(axis=0))
-        absent = [name for name, seen in zip(dates, reached, strict=True) if not seen]
+        absent = [name for m, name in enumerate(dates) if not active[:, m].any()]
         if absent:
             raise IdentificationError(
                 f"{some(absent)}: no observation under it can be imputed. Leave it out, or add "
