@@ -37,7 +37,7 @@ def panel(data=None, **options):
 @pytest.mark.parametrize("weight", [None, "w"])
 def test_one_measure_is_imputation(weight):
     data = frame().assign(g=lambda d: STARTS["group"].to_numpy()[d["u"]])
-    one = ek.did.several_measures(panel(weight=weight), {"group": STARTS["group"]})
+    one = ek.did.several_measures(panel(weight=weight), starts={"group": STARTS["group"]})
     plain = ek.did.imputation(panel(data, cohort="g", weight=weight), treated="sampled")
     other = ek.aggregate(plain, by="event")
     assert one.index.level("event") == other.index.level("event")
@@ -47,7 +47,7 @@ def test_one_measure_is_imputation(weight):
 
 @pytest.mark.parametrize("by", ["measure", "event", "bundle"])
 def test_effects_that_add_up_are_found_without_noise(by):
-    found = ek.did.several_measures(panel(frame(noise=0)), STARTS, by=by)
+    found = ek.did.several_measures(panel(frame(noise=0)), starts=STARTS, by=by)
     parts = {"group": 2.0, "funding": 3.0}
     truth = [sum(parts[name] for name in key[0].split(" + ")) for key in found.index.keys]
     np.testing.assert_allclose(found.theta, truth, rtol=0, atol=TWIN)
@@ -55,9 +55,11 @@ def test_effects_that_add_up_are_found_without_noise(by):
 
 def test_an_interaction_is_found_and_bundles_need_no_name_for_it():
     p = panel(frame(noise=0, both=-1.0))
-    found = ek.did.several_measures(p, STARTS, by="measure", interactions=[("group", "funding")])
+    found = ek.did.several_measures(
+        p, starts=STARTS, by="measure", interactions=[("group", "funding")]
+    )
     np.testing.assert_allclose(found.theta, [2, 3, -1], rtol=0, atol=TWIN)
-    bundles = ek.did.several_measures(p, STARTS, by="bundle")
+    bundles = ek.did.several_measures(p, starts=STARTS, by="bundle")
     named = dict(zip(bundles.index.level("bundle"), bundles.theta, strict=True))
     np.testing.assert_allclose(named["group + funding"], 4.0, rtol=0, atol=TWIN)
 
@@ -90,7 +92,7 @@ def test_both_stages_written_out(weight):
     data = data[free.transform("any")].reset_index(drop=True)
     beta, v, psi = dense(data, data["w"].to_numpy() if weight else np.ones(len(data)))
     used = STARTS.loc[np.unique(data["u"])]
-    found = ek.did.several_measures(panel(data, weight=weight), used, by="measure")
+    found = ek.did.several_measures(panel(data, weight=weight), starts=used, by="measure")
     np.testing.assert_allclose(found.theta, beta, rtol=0, atol=TWIN)
     np.testing.assert_allclose(found.weights, v, rtol=0, atol=TWIN)
     np.testing.assert_allclose(found.psi, psi[np.unique(data["u"])], rtol=0, atol=TWIN)
@@ -105,14 +107,16 @@ def test_a_regression_on_several_measures_mixes_their_effects_and_this_does_not(
     data["y"] += np.where(data["funding"] > 0, since, 0)  # funding gains year by year
     p = panel(data, covariates=["group", "funding"])
     mixed = ek.did.regression(p, on=["group", "funding"]).theta[0]
-    found = ek.did.several_measures(p, STARTS)
+    found = ek.did.several_measures(p, starts=STARTS)
     assert abs(mixed - 2.0) > 0.1
     np.testing.assert_allclose(found.select(measure="group").theta, 2.0, rtol=0, atol=TWIN)
 
 
 def test_rows_inside_windows_are_left_out_and_counted():
     earliest = {"funding": STARTS["funding"] - 1}
-    found = ek.did.several_measures(panel(frame(noise=0)), STARTS, earliest=earliest, by="measure")
+    found = ek.did.several_measures(
+        panel(frame(noise=0)), starts=STARTS, earliest=earliest, by="measure"
+    )
     np.testing.assert_allclose(found.theta, [2, 3], rtol=0, atol=TWIN)
     inside = np.isfinite(STARTS["funding"]).sum()
     assert f"{inside} rows dropped: inside the adoption window of a measure" in found.meta.notes
@@ -120,7 +124,7 @@ def test_rows_inside_windows_are_left_out_and_counted():
 
 
 def test_the_notes_say_how_measures_overlap():
-    notes = ek.did.several_measures(panel(), STARTS, by="measure").meta.notes
+    notes = ek.did.several_measures(panel(), starts=STARTS, by="measure").meta.notes
     assert notes[-3].startswith("exposure: rank 2, condition number")
     assert notes[-2] == "group: 40 units, 140 observations, 70 of them under another measure"
 
@@ -131,12 +135,12 @@ def test_periods_may_be_text_and_dates_may_be_missing():
     starts = {
         m: {u: f"year {g:.0f}" for u, g in STARTS[m].items() if np.isfinite(g)} for m in STARTS
     }
-    found = ek.did.several_measures(panel(text), starts, by="measure")
+    found = ek.did.several_measures(panel(text), starts=starts, by="measure")
     np.testing.assert_allclose(found.theta, [2, 3], rtol=0, atol=TWIN)
 
 
 def several(starts, **options):
-    return ek.did.several_measures(panel(), starts, **options)
+    return ek.did.several_measures(panel(), starts=starts, **options)
 
 
 REFUSED = {

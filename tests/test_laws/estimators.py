@@ -169,7 +169,7 @@ def _several(panel: Panel) -> Estimate:
     first = dict(zip(panel.units.tolist(), panel.cohort.tolist(), strict=True))
     seats = panel.units[np.unique(panel.unit[panel.category("seat").codes == 1])].tolist()
     second = {unit: first[unit] + 1 for unit in seats}
-    return ek.did.several_measures(panel, {"law": first, "money": second}, by="measure")
+    return ek.did.several_measures(panel, starts={"law": first, "money": second}, by="measure")
 
 
 def _banded(panel: Panel) -> Panel:

@@ -30,8 +30,8 @@ BLIND = 1e-8  # singular values below this share of the largest are directions n
 @one_thread
 def several_measures(
     panel: Panel,
-    starts: Mapping[str, Any],
     *,
+    starts: Mapping[str, Any],
     earliest: Mapping[str, Any] | None = None,
     by: By = "event",
     longest: int | None = None,
@@ -109,7 +109,7 @@ def several_measures(
     >>> panel = ek.Panel.from_frame(frame, outcome="score", unit="town", time="year",
     ...                             provenance="synthetic")
     >>> found = ek.did.several_measures(
-    ...     panel, {"group": {"a": 2}, "funding": {"a": 3, "b": 3}}, by="measure")
+    ...     panel, starts={"group": {"a": 2}, "funding": {"a": 3, "b": 3}}, by="measure")
     >>> dict(zip(found.index.level("measure"), found.theta.round(12).tolist()))
     {'group': 2.0, 'funding': 3.0}
     """
