@@ -220,7 +220,7 @@ class Summaries:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per cell: keys, n, weight, missing rows, means, sds and shares by band.
+        """Keys, n, weight, missing rows, means, sds and shares by band of each cell.
 
         The sd divides by W - 1 (n - 1 without weights); it is empty for a single pupil.
         """

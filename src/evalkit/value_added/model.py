@@ -103,7 +103,7 @@ class Multilevel:
 
     @property
     def coefficients(self) -> pd.DataFrame:
-        """One row per regressor: the coefficient and the deviation of its error under the model."""
+        """The coefficient of each regressor, and the deviation of its error under the model."""
         import pandas as pd
 
         sd = np.sqrt(np.diag(self.covariance))
@@ -117,7 +117,7 @@ class Multilevel:
 
     @property
     def variance(self) -> pd.DataFrame:
-        """One row per random effect: variance, deviation and share.
+        """Variance, deviation and share of each random effect.
 
         The share is that of pupils with average covariates. ``gradient`` is filled for a level
         with a direction of zero variance: the derivative of the deviance there, relative to its
