@@ -142,7 +142,7 @@ def test_adjusted_contributions_are_multiplied_where_they_make_the_errors(kind):
 
 BAD = {
     "no seed": ({"band": "multiplier"}, "needs a seed"),
-    "a negative seed": ({"band": "multiplier", "seed": -1}, "needs a seed"),
+    "a negative seed": ({"band": "multiplier", "seed": -1}, "seed=-1 must be at least 0"),
     "too few draws": ({"band": "multiplier", "seed": 1, "draws": 9}, "draws=9 cannot show"),
     "an unknown multiplier": (
         {"band": "multiplier", "seed": 1, "multiplier": "normal"}, "'rademacher', 'mammen'"),

@@ -358,7 +358,7 @@ BAD = {
         lambda: estimate(panel_of(triple_frame().assign(w=lambda f: f["w"] + f["t"]), weight="w")),
         IdentificationError, "the weight of unit 0 changes from .* one weight per unit"),
     "unknown control": (lambda: estimate(control="all"), OptionError, "control='all'"),
-    "anticipation": (lambda: estimate(anticipation=-1), OptionError, "must not be negative"),
+    "anticipation": (lambda: estimate(anticipation=-1), OptionError, "must be at least 0"),
     "collinear": (
         lambda: estimate(changed(x2=lambda f: 2 * f["x1"]), covariates=X),
         IdentificationError, "the covariates are singular .*x1, x2"),

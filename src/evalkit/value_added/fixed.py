@@ -13,7 +13,7 @@ from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector
 from evalkit.core.errors import CombinationError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
-from evalkit.core.origin import Meta
+from evalkit.core.origin import Imposed, Meta, Part
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sparse import DENSE, Sparse
@@ -168,6 +168,14 @@ class Dummies:
     def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
         """Combinations that one cluster identifies alone."""
         return self.fit.identified_by_one(cluster, combination)
+
+    def by_row(self) -> Matrix:
+        """Contributions of rows."""
+        return self.fit.by_row()
+
+    def imposed(self, cluster: Codes, part: Part, combination: Vector) -> Imposed:
+        """Residuals under nulls about one combination."""
+        return self.fit.imposed(cluster, part, combination)
 
 
 def _scores(
