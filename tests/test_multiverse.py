@@ -140,10 +140,10 @@ def test_a_clear_effect_is_found_and_the_best_of_many_looks_is_corrected():
 
 @pytest.mark.slow
 def test_the_size_of_the_joint_tests():
-    """Two hundred panels without effect: each test rejects about one in twenty."""
+    """Two hundred panels of many towns without effect: each test rejects about one in twenty."""
     plan = ek.Declaration({k: v for k, v in PLAN.items() if k != "cluster"} | {"cluster": ["town"]})
     p = np.array([
-        [x for _, x in ek.multiverse(plan, runner(towns(seed=s, n=30)), draws=99).joint.values()]
+        [x for _, x in ek.multiverse(plan, runner(towns(seed=s, n=120)), draws=99).joint.values()]
         for s in range(100, 300)
     ])  # fmt: skip
     rejected = (p <= 0.05).mean(axis=0)

@@ -142,6 +142,10 @@ def multiverse(
     Three statistics of the curve are held against it: the median t, the share of estimates that are
     significant in the direction of the median, and the largest :math:`|t|`.
 
+    The signs are exact only as clusters grow many. In 200 panels without effect, 5% tests rejected
+    in 4 to 7% with 120 clusters, and one of them in 10% with 30; where treatment was dealt out,
+    :func:`permuted` has no such error.
+
     Parameters
     ----------
     declared : Declaration
