@@ -22,7 +22,7 @@ class Placeholder(nodes.General, nodes.Element):
 
 
 class ClaimsIndex(SphinxDirective):
-    """Each claim with its value, its evidence, its cell and the pages that print it."""
+    """Each claim with its value, its evidence, its cell and other pages that print it."""
 
     def run(self) -> list[Node]:
         store.add(self.env, "generated", self.name)
@@ -56,7 +56,7 @@ def claims_table(app: Sphinx, docname: str) -> Node:
                 app.builder, docname, cells[key], claims.anchor(key), nodes.Text(claim.notebook)
             )
         used: list[Node] = []
-        for page in sorted(pages.get(key, [])):
+        for page in sorted(set(pages.get(key, [])) - {cells.get(key)}):
             used.extend([nodes.Text(", ")] if used else [])
             used.append(page_link(app, docname, page))
         body.append(
@@ -70,7 +70,7 @@ def claims_table(app: Sphinx, docname: str) -> Node:
                 used,
             ]
         )
-    headers = ["Claim", "Value (SE)", "Interval", "Unit", "Evidence", "Made in", "Printed in"]
+    headers = ["Claim", "Value (SE)", "Interval", "Unit", "Evidence", "Made in", "Also printed in"]
     return tables.build(headers, body, ["claims-index"])
 
 
