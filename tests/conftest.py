@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+collect_ignore_glob = ["goldens/*.py"]  # they need the packages whose numbers they store
 
 settings.register_profile(
     "evalkit",
@@ -27,6 +28,14 @@ def pytest_terminal_summary(terminalreporter):
     }
     for reason in sorted(reasons):
         terminalreporter.write_sep("!", f"SPARK WAS NOT TESTED. {reason}", red=True, bold=True)
+
+
+@pytest.fixture(autouse=True)
+def _figures():
+    """Close what a test has drawn."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture
