@@ -113,11 +113,9 @@ class Clustered:
                 square += sign * alike * float((trace**2).sum() + (part**2).sum())
             cross += alike * (a[:, None] @ a.transpose(0, 2, 1))
         square += float((cross * (cross + cross.transpose(0, 1, 3, 2))).sum())
-        return k * (k + 1) / square
+        return float(k * (k + 1) / square)
 
-    def _moments(
-        self, kind: str, target: Matrix
-    ) -> Iterator[tuple[float, Matrix, Matrix, Matrix]]:
+    def _moments(self, kind: str, target: Matrix) -> Iterator[tuple[float, Matrix, Matrix, Matrix]]:
         """By batch: clusters a row stands for, :math:`a_g'a_g`, what of it is lost, its roots."""
         for at, value, vectors in self.batches():
             part = _power(value, kind)[:, :, None] * (vectors.transpose(0, 2, 1) @ target)
