@@ -228,5 +228,5 @@ GAPS = Study(
         "gap_split": asked(split, SCHOOLS, PUPILS),
         "hetop": asked(counties(25, Counties().scale()[1]), COUNTIES, ANY),
     },
-    sizes={20: 1000, 50: 1000, 500: 1000},
+    sizes={20: 300, 50: 300, 500: 300},
 )
