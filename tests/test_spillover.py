@@ -123,8 +123,10 @@ def test_the_truth_comes_back_under_staggered_adoption():
         "latitude": np.degrees(place / EARTH)[town],
         "longitude": 0.0 * town,
     }
-    p = ek.Panel.from_frame(frame, outcome="y", unit="town", time="year", cohort="start",
-                            covariates=["latitude", "longitude"], provenance="synthetic")  # fmt: skip
+    p = ek.Panel.from_frame(
+        frame, outcome="y", unit="town", time="year", cohort="start",
+        covariates=["latitude", "longitude"], provenance="synthetic",
+    )  # fmt: skip
 
     def average(panel):
         return ek.aggregate(ek.did.imputation(panel))

@@ -253,11 +253,11 @@ def _roots(cubic: Vector) -> Vector:
     found = np.roots([a, b, c, d])
     discriminant = (b * c) ** 2 - 4 * a * c**3 - 4 * b**3 * d + (18 * b * c - 27 * a * d) * a * d
     count = 1 if a != 0 and discriminant < 0 else len(found)
-    roots: Vector = found[np.argsort(np.abs(found.imag), kind="stable")[:count]].real
+    roots: Vector = found[np.argsort(np.abs(found.imag), kind="stable")[:count]].real.astype(float)
     for _ in range(POLISH):
         slope = (3 * a * roots + 2 * b) * roots + c
         value = ((a * roots + b) * roots + c) * roots + d
-        roots -= np.where(slope != 0, value / np.where(slope != 0, slope, 1.0), 0.0)
+        np.subtract(roots, value / slope, out=roots, where=slope != 0)
     return roots
 
 
