@@ -195,30 +195,7 @@ def critical(width: float, level: float, dof: float) -> float:
 
 def _bounds(panel: Panel, seen: str) -> tuple[Estimate, float, str]:
     """The four coordinates, the share trimmed, and where."""
-    require_contrast(panel)
-    starts = Starts.of(panel)
-    if len(starts.start) > 2:
-        labels = map(starts.label, range(len(starts.start) - 1))
-        raise IdentificationError(
-            f"units adopt in {some(labels)}: composition bounds need one adoption date. Keep one "
-            "cohort with the never-treated"
-        )
-    flag = panel.column(seen)
-    strange = np.flatnonzero((flag != 0) & (flag != 1))
-    if len(strange):
-        row = strange[0]
-        raise PanelError(
-            f"{seen!r} of unit {panel.units[panel.unit[row]]!s} in "
-            f"{panel.times[panel.time[row]]!s} is {flag[row]:g}; it must be 1 where the outcome "
-            "was seen, else 0"
-        )
-    used = starts.known(0)[panel.time]
-    treated = np.isfinite(panel.cohort)[panel.unit]
-    after = panel.clock[panel.time] >= starts.start[0]
-    cells = {
-        key: _Cell.of(panel, used & (treated == key[0]) & (after == key[1]), flag > 0, key)
-        for key in CELLS
-    }
+    cells = _cells(panel, seen)
     (p11, s11), (p10, s10), (p01, s01), (p00, s00) = (cells[key].share() for key in CELLS)
     q, sq = p10 + p01 - p00, s10 + s01 - s00
     if not q > 0:
@@ -254,13 +231,41 @@ def _bounds(panel: Panel, seen: str) -> tuple[Estimate, float, str]:
             "ATT on those always seen",
             "trimming bounds",
             panel.outcome,
-            int(np.count_nonzero(used & (flag > 0))),
+            sum(int(np.count_nonzero(cell.seen)) for cell in cells.values()),
             panel.provenance,
             (*panel.ledger, f"shares seen {shares}: treated after, before; others after, before"),
         ),
         sides=adopters(panel, index, pooled=True),
     )
     return estimate, 1 - keep, f"treated {'after' if newcomers else 'before'} adoption"
+
+
+def _cells(panel: Panel, seen: str) -> dict[tuple[bool, bool], _Cell]:
+    """The four cells, by treated and after."""
+    require_contrast(panel)
+    starts = Starts.of(panel)
+    if len(starts.start) > 2:
+        labels = map(starts.label, range(len(starts.start) - 1))
+        raise IdentificationError(
+            f"units adopt in {some(labels)}: composition bounds need one adoption date. Keep one "
+            "cohort with the never-treated"
+        )
+    flag = panel.column(seen)
+    strange = np.flatnonzero((flag != 0) & (flag != 1))
+    if len(strange):
+        row = strange[0]
+        raise PanelError(
+            f"{seen!r} of unit {panel.units[panel.unit[row]]!s} in "
+            f"{panel.times[panel.time[row]]!s} is {flag[row]:g}; it must be 1 where the outcome "
+            "was seen, else 0"
+        )
+    used = starts.known(0)[panel.time]
+    treated = np.isfinite(panel.cohort)[panel.unit]
+    after = panel.clock[panel.time] >= starts.start[0]
+    return {
+        key: _Cell.of(panel, used & (treated == key[0]) & (after == key[1]), flag > 0, key)
+        for key in CELLS
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,7 +27,7 @@ from evalkit.engines.absorb import Absorber
 from evalkit.engines.regress import refuse_singular, solved
 
 TERMS = ("without controls", "with controls", "adjusted", "delta")
-MULTIPLE = 1.3  # of the R2 with controls: what most randomised results survive (Oster 2019, 6.2)
+MULTIPLE = 1.3  # of the R2 with controls: what most randomised results survive (Oster 2019)
 STEP = 1e-30  # of a derivative in the complex plane, which loses no digit
 SPURIOUS = (
     1e-8  # of the index's covariance with treatment: with one control a root where it is zero
@@ -70,8 +70,8 @@ def oster(
     **Contribution.** By the implicit function theorem from the six second moments of the two
     regressions, to which a unit adds the products of its residuals.
     **Reference.** Oster (2019), propositions 1 to 3; Altonji, Elder and Taber (2005).
-    **Checked against.** psacalc and robomit, to the digits that are printed; a population built
-    with an unseen index, whose effect it returns (1e-8); the jackknife.
+    **Checked against.** psacalc and robomit, to the two or three digits that are printed; a
+    population built with an unseen index, whose effect it returns (1e-8); the jackknife (3%).
     **Fails when.** The controls hardly move coefficient or R2: the adjustment is then a ratio of
     two noises. Where two roots are near each other its error is endless.
 
