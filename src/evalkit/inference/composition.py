@@ -115,7 +115,8 @@ def composition_bounds(
     **Checked against.** Every subset of a small cell; the jackknife; a simulation with a known
     effect.
     **Fails when.** Treatment moves some pupils in and others out. Where the share seen hardly
-    changes the bounds have a kink there, and the interval is only approximate.
+    changes the bounds have a kink, and where no outcomes lie about the cut its error is not of
+    first order: the interval is then only approximate.
 
     Parameters
     ----------
