@@ -47,7 +47,7 @@ class Measures:
     measure before 2018 gain so many times as much, the others as much less. ``targeted``: what
     county management gains in addition, as a multiple, where groups and funding are bundled.
     ``undated``: share of starts of which only a window is known. ``exchange``: a fifth measure that
-    always comes with county management.
+    always comes with county management. ``sized``: the same draw without effects is drawn too.
     """
 
     grows: bool = False
@@ -55,6 +55,7 @@ class Measures:
     targeted: float = 0.0
     undated: float = 0.0
     exchange: bool = False
+    sized: bool = False
 
     def draw(self, rng: np.random.Generator, n: int) -> World:
         a = CALENDARS
@@ -76,8 +77,8 @@ class Measures:
             seen &= ~((first[:, None] <= YEARS) & (last[:, None] > YEARS))
         latest = {name: last for name, (_, last) in windows.items()}
         truth = _truth(effects, latest, seen)
-        made = [_adopted(y, windows) for y in (untreated + sum(effects.values()), untreated)]
-        return World(made[0], truth, made[1])
+        null = _adopted(untreated, windows) if self.sized else None
+        return World(_adopted(untreated + sum(effects.values()), windows), truth, null)
 
     def _effect(self, name: str, date: Array, bundled: Array) -> Array:
         """Effects ``(n, T)`` of a measure."""
@@ -194,10 +195,10 @@ def clustered(data: Adopted, made: Made) -> Mapping[str, Answer]:
 
 
 JUDGES = {"CR1": clustered}
-DATED = ("additive", "growing", "early_gain_more", "targeted")
+ALIKE, UNLIKE = ("additive", "growing"), ("early_gain_more", "targeted")
 DESIGNS = {
-    "additive": Design("effects add up and are the same everywhere", Measures().draw),
-    "growing": Design("effects gain a half each year", Measures(grows=True).draw),
+    "additive": Design("effects add up and are the same everywhere", Measures(sized=True).draw),
+    "growing": Design("effects gain a half each year", Measures(grows=True, sized=True).draw),
     "early_gain_more": Design(
         "as growing, and early adopters gain twice as much", Measures(grows=True, early=2.0).draw
     ),
@@ -215,10 +216,12 @@ MEASURES = Study(
     DESIGNS,
     {
         "several_measures": Method(
-            by_measure, JUDGES, truths=("projection", "own"), designs=(*DATED, "inseparable")
+            by_measure, JUDGES, truths=("projection", "own"), designs=(*ALIKE, "inseparable")
         ),
-        "several_by_event": Method(by_event, JUDGES, truths=("own",), designs=(*DATED, "windows")),
-        "all_dummies": Method(dummies, JUDGES, truths=("own",), designs=DATED),
+        "several_by_event": Method(
+            by_event, JUDGES, truths=("own",), designs=(*ALIKE, *UNLIKE, "windows")
+        ),
+        "all_dummies": Method(dummies, JUDGES, truths=("own",), designs=(*ALIKE, *UNLIKE)),
         "one_alone": Method(alone, JUDGES, truths=("own",), designs=("additive",)),
     },
     sizes={136: 250},
