@@ -5,11 +5,10 @@ from __future__ import annotations
 from simulations.did import DID
 from simulations.gaps import GAPS
 from simulations.inference import INFERENCE
+from simulations.measures import MEASURES
 from simulations.placebo import MICHIGAN
 from simulations.sensitivity import SENSITIVITY
 from simulations.value_added import VALUE_ADDED
 
-STUDIES = {
-    study.name: study
-    for study in (DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS)
-}
+ALL = (DID, INFERENCE, MEASURES, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS)
+STUDIES = {study.name: study for study in ALL}
