@@ -15,7 +15,7 @@ import numpy as np
 import evalkit as ek
 from evalkit.data.simulate import Assumptions
 from evalkit.data.simulate.tables import REVIEW
-from simulations import redrawn
+from simulations import counties
 from simulations.study import Answer, Design, Method, Study, World
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -48,10 +48,10 @@ def draw(rng: np.random.Generator, n: int) -> World:
     """A study of ``n`` counties under the committed assumptions, with another seed."""
     a = Assumptions(seed=int(rng.integers(2**31)), counties=n, schools=24)
     years = np.array(list(a.years))
-    counties = [redrawn.county(a, number) for number in range(1, n + 1)]
-    rate = np.stack([redrawn.rate(a, c.junior, c.tested, c.score) for c in counties])
-    creation = np.array([c.creation[0] for c in counties])
-    stage = np.stack([c.stage[0] for c in counties])
+    made = [counties.county(a, number) for number in range(1, n + 1)]
+    rate = np.stack([counties.rate(a, c.junior, c.tested, c.score) for c in made])
+    creation = np.array([c.creation[0] for c in made])
+    stage = np.stack([c.stage[0] for c in made])
     first = {
         CREATION: creation,
         RECOGNITION: _first(stage == 3, years),

@@ -16,8 +16,8 @@ import numpy as np
 import evalkit as ek
 from evalkit.data.simulate import Assumptions
 from evalkit.data.simulate.effects import FLOOR, STEP
-from simulations import redrawn
-from simulations.redrawn import Schools
+from simulations import counties
+from simulations.counties import Schools
 from simulations.study import Answer, Design, Method, Study, World
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -96,7 +96,7 @@ def stacked(s: Schools, a: Assumptions) -> Stacked:
 def draw(rng: np.random.Generator, n: int) -> World:
     """A study of ``n`` counties under the committed assumptions, with another seed."""
     a = Assumptions(seed=int(rng.integers(2**31)), counties=n, schools=24)
-    made = stacked(redrawn.study(a), a)
+    made = stacked(counties.study(a), a)
     c = made.columns
     null = replace(made, columns={**c, "score": c["score"] - c["funding"]})
     return World(made, _truth(c, a), null)

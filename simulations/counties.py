@@ -12,19 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.special import ndtr
 
-from evalkit.data.simulate import Assumptions, draws
+from evalkit.data.simulate import Assumptions
 from evalkit.data.simulate.assumptions import LEVELS, SUBJECTS
 from evalkit.data.simulate.calendar import calendar
 from evalkit.data.simulate.effects import FLOOR, effects, starts
 from evalkit.data.simulate.places import Places, places
-from evalkit.data.simulate.pupils import (
-    ALIKE,
-    OF_CLASS,
-    OFFSET,
-    composition,
-    leaving,
-    value_added,
-)
+from evalkit.data.simulate.pupils import ALIKE, OF_CLASS, OFFSET, composition, leaving
 from evalkit.data.simulate.resources import standard
 from evalkit.data.simulate.tables import REVIEW
 
@@ -65,8 +58,8 @@ def study(a: Assumptions) -> Schools:
 
 def county(a: Assumptions, number: int) -> Schools:
     """One county; see ``evalkit.data.simulate.county`` for the same with pupils."""
-    p = places(a, number)
-    level, prior, score = _scores(a, p)
+    p, rng = places(a, number), np.random.default_rng([a.seed, number])
+    level, prior, score = _scores(a, p, rng)
     nobody = composition(a, p, leaving(a, p, np.full(a.schools, np.inf)))
     past = np.where(p.open, score.mean(axis=2) + a.persistence * nobody, np.nan)
     c = calendar(a, p, past)
@@ -78,7 +71,7 @@ def county(a: Assumptions, number: int) -> Schools:
     made = {name: weight * size for name, size in effects(a, p, begun).items()}
     score = score + (a.persistence * shift + sum(made.values()))[:, :, None]
     blur = np.sqrt(1 / a.reliability - 1) / np.sqrt(np.maximum(p.tested, 1))
-    prior = prior + shift[:, :, None] + blur[:, :, None] * _normal(a, p, "blur")
+    prior = prior + shift[:, :, None] + blur[:, :, None] * rng.normal(size=prior.shape)
     closed = ~p.open
     score[closed], prior[closed] = np.nan, np.nan
     everybody, years = np.ones(a.schools), np.array(a.years)
@@ -91,7 +84,7 @@ def county(a: Assumptions, number: int) -> Schools:
         pupils=p.pupils,
         tested=p.tested.astype(float),
         member=(years >= begun["group_member"][:, None]).astype(float),
-        spending=_spending(a, p, c.money),
+        spending=_spending(a, p, c.money, rng),
         funding=made["funding"],
         score=score,
         prior=prior,
@@ -99,39 +92,39 @@ def county(a: Assumptions, number: int) -> Schools:
     )
 
 
-def _normal(a: Assumptions, p: Places, purpose: str) -> Array:
-    """Standard normal draws ``(S, T, 2)`` of means."""
-    s, years = np.arange(a.schools)[:, None, None], np.array(a.years)[:, None]
-    return draws.normal(a.seed, f"mean {purpose}", p.county, s, years, np.arange(len(SUBJECTS)))
-
-
-def _scores(a: Assumptions, p: Places) -> tuple[Array, Array, Array]:
+def _scores(a: Assumptions, p: Places, rng: np.random.Generator) -> tuple[Array, Array, Array]:
     """Level of each school ``(S,)``; mean prior and score ``(S, T, 2)`` if nobody has left."""
-    s = np.arange(a.schools)
+    shape = (a.schools, len(a.years), len(SUBJECTS))
     level = (
-        a.county_sd * float(draws.normal(a.seed, "county", p.county))
-        + a.intake_sd * draws.normal(a.seed, "intake", p.county, s)
+        a.county_sd * rng.normal()
+        + a.intake_sd * rng.normal(size=a.schools)
         + np.array(OFFSET)[p.stratum] * a.gap / a.persistence
     )
     n = np.maximum(p.tested, 1)[:, :, None]
-    own = _normal(a, p, "own")
-    both = _normal(a, p, "both")[:, :, :1]
+    own, room, noise = rng.normal(size=(3, *shape))
+    both = rng.normal(size=(*shape[:2], 1))
     pupil = a.pupil_sd * (np.sqrt(ALIKE) * both + np.sqrt(1 - ALIKE) * own) / np.sqrt(n)
     prior = level[:, None, None] + a.noise * pupil
-    room = a.class_sd * _normal(a, p, "class") / np.sqrt(np.ceil(n / OF_CLASS))
-    noise = a.noise * a.noise_sd * _normal(a, p, "noise") / np.sqrt(n)
-    return level, prior, a.persistence * prior + value_added(a, p) + room + noise
+    score = a.persistence * prior + _value_added(a, rng)
+    score += a.class_sd * room / np.sqrt(np.ceil(n / OF_CLASS))
+    return level, prior, score + a.noise * a.noise_sd * noise / np.sqrt(n)
 
 
-def _spending(a: Assumptions, p: Places, money: float) -> Array:
+def _value_added(a: Assumptions, rng: np.random.Generator) -> Array:
+    """Value-added of schools ``(S, T, 2)``: stationary, correlated ``drift`` from year to year."""
+    path = rng.normal(size=(1 + len(SUBJECTS), a.schools, len(a.years)))
+    for t in range(1, len(a.years)):
+        path[:, :, t] = a.drift * path[:, :, t - 1] + np.sqrt(1 - a.drift**2) * path[:, :, t]
+    mixed = np.sqrt(a.common) * path[:1] + np.sqrt(1 - a.common) * path[1:]
+    return np.asarray(a.value_added_sd * np.moveaxis(mixed, 0, -1))
+
+
+def _spending(a: Assumptions, p: Places, money: float, rng: np.random.Generator) -> Array:
     """Public-use spending ``(S, T)`` in 1000 yuan per pupil, with the noise of school accounts."""
-    s, years = np.arange(a.schools), np.array(a.years)
     before = np.stack([standard(a, np.inf, level) for level in LEVELS])[p.junior]
     rise = np.stack([standard(a, money, level) for level in LEVELS])[p.junior] - before
     funded = np.maximum(p.pupils, FLOOR) / np.maximum(p.pupils, 1.0)
-    lasting = draws.normal(a.seed, "spending", p.county, s)[:, None]
-    passing = draws.normal(a.seed, "spending of the year", p.county, s[:, None], years)
-    blur = np.exp(0.05 * lasting + 0.03 * passing)
+    blur = np.exp(0.05 * rng.normal(size=(a.schools, 1)) + 0.03 * rng.normal(size=funded.shape))
     return np.asarray(funded * (before + a.pass_through * rise) * blur / 1000.0)
 
 
