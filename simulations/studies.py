@@ -5,6 +5,7 @@ from __future__ import annotations
 from simulations.certification import CERTIFICATION
 from simulations.did import DID
 from simulations.funding import FUNDING
+from simulations.gaps import GAPS
 from simulations.inference import INFERENCE
 from simulations.placebo import MICHIGAN
 from simulations.sensitivity import SENSITIVITY
@@ -12,5 +13,7 @@ from simulations.value_added import VALUE_ADDED
 
 STUDIES = {
     study.name: study
-    for study in (DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, FUNDING, CERTIFICATION)
+    for study in (
+        DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS, FUNDING, CERTIFICATION,
+    )  # fmt: skip
 }
