@@ -14,6 +14,13 @@ from simulations.value_added import VALUE_ADDED
 STUDIES = {
     study.name: study
     for study in (
-        DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS, FUNDING, CERTIFICATION,
-    )  # fmt: skip
+        DID,
+        INFERENCE,
+        MICHIGAN,
+        SENSITIVITY,
+        VALUE_ADDED,
+        GAPS,
+        FUNDING,
+        CERTIFICATION,
+    )
 }
