@@ -122,14 +122,14 @@ def _villages(c: Mapping[str, Array]) -> Array:
 def slopes(data: Stacked) -> dict[str, ek.Estimate]:
     """Slopes in the dose by comparison, of the score given the prior score."""
     c = data.columns
-    near = {"start": 1, "covariates": ["prior"]}
+    near: dict[str, Any] = {"start": 1, "covariates": ["prior"]}
     level = data.panel(c["wave"] * 2 + c["junior"])
     v = data.where(_villages(c))
     small = v.by_wave("small", v.columns["would"])
     cell = v.columns["wave"] * 1000 + v.columns["county"]
     panel = v.panel(cell, small | {"member": v.columns["member"]})
     both = ek.did.dose_iv(panel, exposure="spending", absorb=CELL, by_time=list(small), **near)
-    in_group = {**near, "covariates": ["prior", "member"]}
+    in_group: dict[str, Any] = {**near, "covariates": ["prior", "member"]}
     return {
         EVERYBODY: ek.did.dose_response(level, absorb=CELL, **near),
         VILLAGES: both.select(term="reduced_form"),
