@@ -111,5 +111,5 @@ CERTIFICATION = Study(
     "certification",
     {"as_assumed": Design("the assumptions of the committed study, another seed", draw)},
     {"callaway_santanna": Method(events, {"CR1": judged})},
-    sizes={136: 200},
+    sizes={136: 100},
 )
