@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from simulations.certification import CERTIFICATION
 from simulations.did import DID
+from simulations.funding import FUNDING
 from simulations.gaps import GAPS
 from simulations.inference import INFERENCE
 from simulations.measures import MEASURES
@@ -10,5 +12,6 @@ from simulations.placebo import MICHIGAN
 from simulations.sensitivity import SENSITIVITY
 from simulations.value_added import VALUE_ADDED
 
-ALL = (DID, INFERENCE, MEASURES, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS)
+COUNTIES = (MEASURES, FUNDING, CERTIFICATION)
+ALL = (DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS, *COUNTIES)
 STUDIES = {study.name: study for study in ALL}
