@@ -53,6 +53,17 @@ INDEX = """
 The effect is {claim}`dose` (SE {claim}`dose.se`; {claim}`dose.interval`) {claim}`dose.unit`, in the
 year {claim}`first_1993`. {tier}`synthetic`
 
+```{when} real
+:of: chapter
+
+Said elsewhere of real records.
+```
+```{when} synthetic
+:of: chapter
+
+Said elsewhere of simulated ones alone: {claim}`nobody_made_this`.
+```
+
 ```{toctree}
 notebooks/chapter
 book/glossary
@@ -209,6 +220,9 @@ def test_what_is_said_of_one_tier_stands_only_where_the_outcomes_are_of_it(built
     page = built.page("notebooks/chapter.html")
     assert "Said of <strong>real</strong> records." in page
     assert "simulated ones" not in page
+    front = built.page("index.html")
+    assert "Said elsewhere of real records." in front
+    assert "simulated ones" not in front
 
 
 def test_the_codebook_has_every_column_of_every_table_in_both_languages(built: Project) -> None:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from docutils import nodes
 from docutils.nodes import Node, system_message
+from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -100,18 +101,18 @@ class WhenDirective(SphinxDirective):
     """What is said only where the page's outcomes are of one tier.
 
     A chapter of the county study runs on simulated or on restricted records; sentences and claims
-    about the truth belong to the first alone.
+    about the truth belong to the first alone. `:of:` names another page whose tier decides.
     """
 
     required_arguments = 1
     has_content = True
-    option_spec: ClassVar = {}
+    option_spec: ClassVar = {"of": directives.unchanged_required}
 
     def run(self) -> list[Node]:
         tier = self.arguments[0].strip()
         if tier not in TIERS:
             raise self.error(f"unknown tier {tier!r}: use {', '.join(TIERS)}")
-        page = PurePosixPath(self.env.docname).name
+        page = self.options.get("of", PurePosixPath(self.env.docname).name)
         if register.of(self.env).provenance.get(page) != tier:
             return []
         return self.parse_content_to_nodes(allow_section_headings=True)
