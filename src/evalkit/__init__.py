@@ -60,6 +60,7 @@ _DOORS = {
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
     "placebo_dates": "evalkit.inference.placebo_dates",
+    "mirrored": "evalkit.inference.mirrored",
     "multiverse": "evalkit.inference.multiverse",
     "monitor": "evalkit.inference.monitor",
     "negative_weights": "evalkit.inference.negative_weights",
@@ -121,6 +122,7 @@ if TYPE_CHECKING:
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.influence import influence as influence
+    from evalkit.inference.mirrored import mirrored as mirrored
     from evalkit.inference.monitor import monitor as monitor
     from evalkit.inference.multiverse import multiverse as multiverse
     from evalkit.inference.multiverse import permuted as permuted
