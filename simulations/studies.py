@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from simulations.did import DID
+from simulations.group_schooling import GROUP_SCHOOLING
 from simulations.inference import INFERENCE
 from simulations.placebo import MICHIGAN
 from simulations.sensitivity import SENSITIVITY
+from simulations.townships import TOWNSHIPS
 from simulations.value_added import VALUE_ADDED
 
-STUDIES = {study.name: study for study in (DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED)}
+STUDIES = {
+    study.name: study
+    for study in (
+        DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, TOWNSHIPS, GROUP_SCHOOLING,
+    )
+}  # fmt: skip

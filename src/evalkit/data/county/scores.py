@@ -56,7 +56,8 @@ def scale(rows: pd.DataFrame) -> pd.DataFrame:
         known = np.isfinite(values)
         total = np.bincount(test, np.where(known, n * values, 0.0))
         size = np.bincount(test, n * known)
-        return np.divide(total, size, out=np.full(len(size), np.nan), where=size > 0)[test]
+        mean = np.divide(total, size, out=np.full(len(size), np.nan), where=size > 0)
+        return np.asarray(mean[test])
 
     off, earlier = mean - average(mean), before - average(before)
     score = off / np.sqrt(average(sd**2 + off**2))
@@ -65,7 +66,7 @@ def scale(rows: pd.DataFrame) -> pd.DataFrame:
     slope = float(np.average(score[first] * prior[first], weights=n[first])) if first.any() else 0.0
     unit, keys = pd.factorize(pd.MultiIndex.from_frame(rows[YEAR]), sort=True)
     pupils = np.bincount(unit, n)
-    made = keys.to_frame(index=False, name=YEAR)
+    made = pd.DataFrame({name: keys.get_level_values(k) for k, name in enumerate(YEAR)})
     for name, values in (("score", score), ("prior", prior)):
         made[name] = np.bincount(unit, n * values) / pupils
     made["progress"] = made["score"] - slope * made["prior"]
