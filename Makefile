@@ -80,8 +80,8 @@ simulate: .venv ## run the simulations again and hold them against the stored ta
 	nice -n 10 $(py) -m simulations $(if $(ONLY),--only "$(ONLY)") $(if $(DRAWS),--draws $(DRAWS)) \
 		$(if $(SAVE),--save)
 
-bench: .bench/.stamp ## time evalkit beside other packages (hours; BENCH="--tasks cs --sizes 500")
-	PYTHONPATH=src .bench/bin/python benchmarks/run.py did $(BENCH)
+bench: .bench/.stamp ## time evalkit beside other packages (hours; SUITE=value_added, BENCH="--tasks cs")
+	PYTHONPATH=src .bench/bin/python benchmarks/run.py $(or $(SUITE),did) $(BENCH)
 
 .bench/.stamp: benchmarks/requirements-peers.lock
 	$(PEERS_PYTHON) -m venv --clear .bench # one of the packages needs Python 3.12

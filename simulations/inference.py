@@ -157,5 +157,5 @@ INFERENCE = Study(
         "two_way": Method(ek.did.two_way, JUDGES, designs=tuple(DESIGNS), sizes=SIZES),
         "callaway_santanna": Method(average, NORMAL, designs=tuple(PEERS), sizes=(30,)),
     },
-    sizes={**dict.fromkeys(SIZES, 50), 136: 25, 30: 500},
+    sizes=dict.fromkeys((*SIZES, 30), 2000),
 )  # fmt: skip

@@ -60,7 +60,7 @@ def clustered(by_unit: bool = False, **options: Any) -> Callable[..., Mapping[st
 
     def judge(panel: ek.Panel, made: ek.Estimate) -> Mapping[str, Answer]:
         estimate = replace(made, cluster=made.units) if by_unit else made
-        found = ek.infer(estimate, few="show", **options)
+        found = ek.infer(estimate, **{"few": "show", **options})
         low, high = float(found.conf_low[0]), float(found.conf_high[0])
         error, p_value = float(found.std_error[0]), float(found.p_value[0])
         return {EFFECT: Answer(float(found.estimate[0]), error, low, high, p_value)}
@@ -71,6 +71,7 @@ def clustered(by_unit: bool = False, **options: Any) -> Callable[..., Mapping[st
 BOTH = {"CR1 by district": clustered(by_unit=True), "CR1": clustered()}
 JUDGES = {
     **BOTH,
+    "CR1, guarded": clustered(few="withhold"),
     "CR3": clustered(vcov="CR3"),
     "wild": tested(lambda panel, made: ek.wild_bootstrap(made, draws=MULTIPLIED)),
 }
@@ -100,7 +101,7 @@ def study(name: str, panel: Callable[[], ek.Panel], units: int, dates: tuple[int
         key: Design(f"{one.number} clusters get a law", one.draw, one.facts)
         for key, one in laws.items()
     }
-    return Study(name, designs, METHODS, sizes={units: 50}, provenance="real")
+    return Study(name, designs, METHODS, sizes={units: 300}, provenance="real")
 
 
 MICHIGAN = study("placebo_michigan", districts, 550, (1994, 1996), (4, 10, 28))

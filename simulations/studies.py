@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simulations.did import DID
+from simulations.gaps import GAPS
 from simulations.group_schooling import GROUP_SCHOOLING
 from simulations.inference import INFERENCE
 from simulations.placebo import MICHIGAN
@@ -13,6 +14,7 @@ from simulations.value_added import VALUE_ADDED
 STUDIES = {
     study.name: study
     for study in (
-        DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, TOWNSHIPS, GROUP_SCHOOLING,
+        *(DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS),
+        *(TOWNSHIPS, GROUP_SCHOOLING),
     )
-}  # fmt: skip
+}

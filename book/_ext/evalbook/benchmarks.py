@@ -99,8 +99,8 @@ def overview(rows: Sequence[Row]) -> nodes.table:
                 ours["aim"],
             )
         )
-    heads = ["Task", "Units × periods", "evalkit, s", "MB", "Fastest other with the same number",
-             "its s", "times", "aim"]  # fmt: skip
+    heads = ["Task", "Size", "evalkit, s", "MB", "Fastest other with the same number", "its s",
+             "times", "aim"]  # fmt: skip
     return tables.build(heads, body, ["benchmarks"])
 
 

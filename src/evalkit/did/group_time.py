@@ -89,8 +89,8 @@ def from_paths(cohorts: Cohorts, cells: Sequence[Cell]) -> Made:
     m, mass, k = cohorts.mean, cohorts.mass, np.arange(len(cells))
     g, t, b = np.array([(cell.g, cell.t, cell.base) for cell in cells]).T
     against = np.zeros((cohorts.size, len(cells)))
-    for at, cell in enumerate(cells):
-        against[cell.controls, at] = 1.0
+    column = np.repeat(k, [len(cell.controls) for cell in cells])
+    against[np.concatenate([cell.controls for cell in cells]), column] = 1.0
     change = m[:, t] - m[:, b]
     each = against / (mass @ against)
     expected = mass @ (each * change)

@@ -176,14 +176,19 @@ def _counts(estimate: Estimate, member: Matrix) -> Codes | None:
     if estimate.counts is None:
         return None
     treated, controls = estimate.counts.T
-    names = estimate.index.level("cohort") if "cohort" in estimate.index.levels else treated * 0
-    out = []
-    for row in member:
-        most: dict[Any, int] = {}
-        for k in np.flatnonzero(row):
-            most[names[k]] = max(most.get(names[k], 0), int(treated[k]))
-        out.append((sum(most.values()), controls[np.flatnonzero(row)].max()))
-    return np.array(out, np.intp)
+    cohort = _cohorts(estimate)
+    total = np.zeros(len(member), np.intp)
+    for code in range(cohort.max() + 1):
+        total += (member * treated * (cohort == code)).max(axis=1).astype(np.intp)
+    return np.stack([total, (member * controls).max(axis=1).astype(np.intp)], axis=1)
+
+
+def _cohorts(estimate: Estimate) -> Codes:
+    """Codes of the cohorts of the coordinates; one if they have none."""
+    if "cohort" not in estimate.index.levels:
+        return np.zeros(len(estimate), np.intp)
+    place: dict[Any, int] = {}
+    return np.array([place.setdefault(c, len(place)) for c in estimate.index.level("cohort")])
 
 
 def _level(estimate: Estimate, level: str, staggered: bool) -> tuple[Any, ...]:

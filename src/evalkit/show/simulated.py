@@ -130,6 +130,7 @@ def by_size(
     lines: Mapping[str, str],
     by: str = "estimator",
     aim: float | None = None,
+    xlabel: str = "units",
     ylabel: str,
     title: str,
 ) -> Drawing:
@@ -149,8 +150,8 @@ def by_size(
         Column that tells the lines apart.
     aim : float, optional
         Where the score should be; a dashed line.
-    ylabel, title : str
-        Label with units, and the answer that the figure gives.
+    xlabel, ylabel, title : str
+        Labels with units, and the answer that the figure gives.
     """
     import matplotlib.pyplot as plt
 
@@ -176,7 +177,7 @@ def by_size(
             )
             frames.append(mine)
         axes.set_xticks(range(len(sizes)), [f"{n}" for n in sizes])
-        axes.set_xlabel("units")
+        axes.set_xlabel(xlabel)
     grid_[0][0].set_ylabel(ylabel)
     handles, labels = grid_[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=4)
