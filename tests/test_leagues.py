@@ -12,6 +12,7 @@ mpl.use("Agg")
 import evalkit as ek
 from evalkit.core.errors import OptionError
 from evalkit.show import leagues, style
+from evalkit.show.drawing import stamp
 
 WORDS = {"title": "It is so", "ylabel": "score", "xlabel": "schools", "provenance": "real"}
 
@@ -37,6 +38,16 @@ def test_a_caterpillar_stands_in_order_and_colours_by_the_side_of_zero():
     assert len(names(drawing)) == 3
     alone = leagues.caterpillar(frame.iloc[:1], **WORDS)
     assert names(alone) == ["interval above the mean"]
+
+
+def test_the_names_of_a_caterpillar_leave_the_evidence_tier_free():
+    frame = pd.DataFrame({"estimate": [0.5, -1.0, 0.1], "low": [0.2, -1.5, -0.1],
+                          "high": [0.8, -0.5, 0.3]})  # fmt: skip
+    figure = leagues.caterpillar(frame, **WORDS).figure
+    stamp(figure, "real")
+    figure.canvas.draw()
+    tier = figure.texts[-1].get_window_extent()
+    assert figure.legends[0].get_window_extent().x1 < tier.x0
 
 
 def test_an_arrow_runs_from_the_raw_to_the_shrunken_value():

@@ -47,6 +47,10 @@ def test_a_grid_prints_every_number_and_says_where_there_is_none():
     assert {"95%", "71%", "99%", "none", "it holds", "it does not"} <= set(texts(drawing.figure))
     words = [text.get_text() for text in drawing.figure.legends[0].get_texts()]
     assert words[-1] == "no answer"
+    other = grid(table(), blank=("–", "not drawn")).figure
+    assert "–" in texts(other)
+    assert "none" not in texts(other)
+    assert other.legends[0].get_texts()[-1].get_text() == "not drawn"
     assert drawing.provenance == "synthetic"
 
 

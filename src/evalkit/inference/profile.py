@@ -21,7 +21,13 @@ def profile(fit: Multilevel, *, level: float = 0.95) -> pd.DataFrame:
     r"""Intervals for every variance of a multilevel model.
 
     An end is where the deviance, minimised over all other parameters, has risen by the quantile of
-    chi-squared with one degree of freedom.
+    chi-squared with one degree of freedom. The interval ignores that a variance is not negative, so
+    that one which begins at zero is no test of zero. For that, refit without the level: half the
+    chance that chi-squared with one degree of freedom exceeds the rise of the deviance (REML with
+    the same regressors) is the p-value.
+
+    Effects are taken as normal. Intervals for the variance of skewed effects hold the truth far
+    too seldom, and more units do not help; those for the effects themselves suffer little.
 
     Parameters
     ----------
@@ -36,7 +42,8 @@ def profile(fit: Multilevel, *, level: float = 0.95) -> pd.DataFrame:
 
     References
     ----------
-    Bates, Maechler, Bolker and Walker (2015), section 5.1.
+    Bates, Maechler, Bolker and Walker (2015), section 5.1; for the test of zero, Self and Liang
+    (1987).
 
     Examples
     --------

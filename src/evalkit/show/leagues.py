@@ -168,8 +168,11 @@ def _name_shares(axes: Axes, left: Vector, width: Vector) -> None:
 
 
 def _legend(axes: Axes) -> None:
-    """Names below the picture, where they hide nothing."""
-    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=4)
+    """Names below the picture, small enough to leave the right corner to the evidence tier."""
+    axes.figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower left", ncols=4, fontsize=9,
+        columnspacing=1.4, handletextpad=0.5,
+    )  # fmt: skip
 
 
 def _axes(title: str, height: float = 4.4) -> Axes:

@@ -56,14 +56,14 @@ def grid(
     classes: Classes,
     form: str,
     title: str,
+    blank: tuple[str, str] = ("none", "no answer"),
 ) -> Drawing:
     """Draw one number for each design and method, coloured by class, the number always printed.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        One row for each pair of ``design`` and ``by``; a missing ``value`` (or pair) is a method
-        that gave no answer.
+        One row for each pair of ``design`` and ``by``; a missing ``value`` or pair is blank.
     value : str
         Column to print; its absolute value decides the class.
     rows : mapping of str to mapping
@@ -78,6 +78,8 @@ def grid(
         How to print a number, for example ``"{:.0%}"``.
     title : str
         The answer that the figure gives.
+    blank : tuple of str
+        What a blank cell says, and what the legend calls it.
     """
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch, Rectangle
@@ -104,7 +106,7 @@ def grid(
                     else (0.0, "", style.GRID, style.MUTED)
                 )
                 axes.add_patch(Rectangle((column - 0.5, at - 0.5), 1, 1, fc=fill, ec=style.GRID))
-                text = form.format(number).replace("-", "−") if np.isfinite(number) else "none"
+                text = form.format(number).replace("-", "−") if np.isfinite(number) else blank[0]
                 axes.text(column, at, text, ha="center", va="center", color=ink, fontsize=9)
         at += 1
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(at - 0.4, -0.6))
@@ -115,7 +117,7 @@ def grid(
     axes.spines[:].set_visible(False)
     patches = [Patch(fc=fill, ec=style.MUTED, lw=0.5, label=words) for _, words, fill, _ in classes]
     if found.reindex([(d, e) for g in rows.values() for d in g for e in columns]).isna().any():
-        patches.append(Patch(fc=style.GRID, ec=style.MUTED, lw=0.5, label="no answer"))
+        patches.append(Patch(fc=style.GRID, ec=style.MUTED, lw=0.5, label=blank[1]))
     figure.legend(handles=patches, loc="outside lower left", ncols=3, fontsize=9)
     shown = [design for group in rows.values() for design in group]
     drawn = table[table["design"].isin(shown) & table[by].isin(list(columns))]

@@ -23,8 +23,10 @@ from evalkit.value_added.gather import Level, name_of, units_of
 def forecast_test(made: Drift, *, cluster: Level | None = None) -> Estimate:
     r"""Slope of residuals on the leave-year-out forecast: one if forecasts are unbiased.
 
-    A slope below one says that forecasts promise too much. A slope of one does not show that
-    pupils were not sorted: sorting that lasts passes the test.
+    A slope below one says that forecasts promise too much. It is not a test to rely on. The
+    covariances behind the forecasts come from the same pupils, so that the slope is close to one
+    nearly by construction, and sorting that lasts passes. The error of the slope takes forecasts as
+    given; it is too large, and the test would hardly reject.
 
     Parameters
     ----------
@@ -63,8 +65,9 @@ def past_score_test(
 ) -> Estimate:
     r"""Slope of a past score on the forecast, given the regressors: zero without sorting.
 
-    A teacher cannot change the past. A slope that is not zero says that pupils were sorted to
-    units on something the regressors miss.
+    A teacher cannot change the past. A slope that is not zero may come from sorting on something
+    the regressors miss, or from units that taught the same pupils before, or whose pupils had a
+    class in common then. The test can fail where pupils were assigned by lot.
 
     Parameters
     ----------
@@ -82,7 +85,7 @@ def past_score_test(
 
     References
     ----------
-    Rothstein (2010); Chetty, Friedman and Rockoff (2014), section IV.
+    Rothstein (2010); Chetty, Friedman and Rockoff (2014), section IV; Goldhaber and Chaplin (2015).
 
     Examples
     --------

@@ -176,7 +176,7 @@ def drift(
     :math:`\hat\mu_{jt}=\phi'V^{-1}\bar A_{j,-t}`, with :math:`\phi` and :math:`V` made of the
     covariances at each lag, over all pairs of years.
     **Contribution.** None: forecasts are shrunken. Their tests return estimates.
-    **Reference.** Chetty, Friedman and Rockoff (2014), section II.B and appendix A.
+    **Reference.** Chetty, Friedman and Rockoff (2014), appendix A.
     **Checked against.** A slow program of loops (1e-10); simulated drift.
     **Fails when.** Few units are seen in several years; effects trend; covariances at long lags
     rest on few pairs and make a matrix that is not definite (such forecasts are left empty).

@@ -58,7 +58,7 @@ def multilevel(
     **Checked against.** lme4 1.1-31 (deviances 1e-8, variances 1e-6 relative), dense matrices
     (1e-9).
     **Fails when.** Better schools choose better pupils beyond the covariates; prior scores are
-    noisy (see :func:`evalkit.value_added.growth_percentiles`); a league table is read off the
+    noisy (see :func:`evalkit.value_added.errors_in_variables`); a league table is read off the
     predictions without their errors.
 
     Parameters
