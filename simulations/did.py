@@ -51,11 +51,9 @@ OTHER: Mapping[str, tuple[str, Setting | Dose]] = {
     "dose": ("every unit of dose adds the same", Dose()),
     "dose_selected": ("who takes more gains more from any dose", Dose(selected=0.5)),
 }
-# The designs whose answer hangs on the number of units; the others have that of a province.
-BY_SIZE = ("homogeneous", "dynamic", "cohort_heterogeneous", "few_clusters", "few_treated")
-PROVINCE = 136
+PROVINCE = 136  # units, as many as a province has counties
 DESIGNS = {
-    name: Design(about, setting.draw, setting.facts, None if name in BY_SIZE else (PROVINCE,))
+    name: Design(about, setting.draw, setting.facts)
     for name, (about, setting) in {**ABSORBING, **OTHER}.items()
 }
 
@@ -179,7 +177,7 @@ SMALL = dict.fromkeys(("CR2", "CR3"), ("homogeneous", "few_clusters", "few_treat
 COVARIATE = ("homogeneous", "covariate_trends")
 DOSE = ("dose", "dose_selected")
 AGAIN = 100  # estimates in one draw of a method that resamples
-FEWER = 25  # draws of such a method
+FEWER = 50  # draws of such a method
 
 METHODS = {
     "two_way": Method(two_way, CLUSTERED, designs=BASIC, only=SMALL),
@@ -272,4 +270,4 @@ METHODS = {
     ),
 }
 
-DID = Study("did", DESIGNS, METHODS, sizes={20: 50, 50: 50, PROVINCE: 50, 500: 25})
+DID = Study("did", DESIGNS, METHODS, sizes={20: 200, 50: 200, PROVINCE: 200, 500: 200})

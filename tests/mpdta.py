@@ -19,3 +19,13 @@ def panel(frame=None, **options):
         "covariates": X, "provenance": "real",
     }  # fmt: skip
     return ek.Panel.from_frame(mpdta() if frame is None else frame, **{**given, **options})
+
+
+def with_terms(frame):
+    """Three regressors of a joint test: treated, the year before, and years since adoption."""
+    since = frame["year"] - frame["adopted"]
+    return frame.assign(
+        treated=(since >= 0).astype(int),
+        just_before=(since == -1).astype(int),
+        years_since=since.clip(lower=0).fillna(0),
+    )

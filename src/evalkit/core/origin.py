@@ -62,6 +62,10 @@ class Leverage(Linear, Protocol):
         """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
         ...
 
+    def hotelling(self, kind: str, cluster: Codes, combination: Matrix) -> float:
+        """Degrees of freedom of the joint test of the columns of ``combination`` ``(p, k)``."""
+        ...
+
     def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
         """True ``(k,)`` for combinations that some cluster identifies alone."""
         ...

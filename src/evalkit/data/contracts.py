@@ -344,6 +344,7 @@ MAGNITUDES = Contract(
         "low": Column("number", "lower end, in the unit of the row", "下限"),
         "high": Column("number", "upper end", "上限"),
         "unit": _text("unit", "单位", options=("pupils", "share", "ratio", "SD")),
+        "year": _text("year of the figure, or that none is stated", "年份"),
         "source": _text("where it was seen", "出处"),
         "status": _text("how it is known", "核对情况", options=("found", "memory")),
     },

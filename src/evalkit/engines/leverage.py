@@ -94,6 +94,36 @@ class Clustered:
         return dof
 
     @one_thread
+    def hotelling(self, kind: str, combination: Matrix) -> float:
+        r"""Degrees of freedom of the joint test of the columns of ``combination`` ``(p, k)``.
+
+        With :math:`M_{gh}` now ``(k, k)``, whitened by :math:`\sum_gM_{gg}`:
+        :math:`\eta=k(k+1)/\sum_{gh}\{(\mathrm{tr}M_{gh})^2+\mathrm{tr}(M_{gh}^2)\}`
+        (Pustejovsky and Tipton 2018, the test AHZ). One column has those of `satterthwaite`.
+        """
+        target = self.loading @ combination
+        d, k = target.shape
+        mean, square, cross = np.zeros((k, k)), 0.0, np.zeros((k, k, d, d))
+        for alike, own, lost, _ in self._moments(kind, target):
+            mean += alike * (own - lost).sum(axis=0)
+        value, vectors = np.linalg.eigh(mean)
+        for alike, own, lost, a in self._moments(kind, target @ (vectors / np.sqrt(value))):
+            for part, sign in ((own - lost, 1), (lost, -1)):
+                trace = np.trace(part, axis1=1, axis2=2)
+                square += sign * alike * float((trace**2).sum() + (part**2).sum())
+            cross += alike * (a[:, None] @ a.transpose(0, 2, 1))
+        square += float((cross * (cross + cross.transpose(0, 1, 3, 2))).sum())
+        return float(k * (k + 1) / square)
+
+    def _moments(self, kind: str, target: Matrix) -> Iterator[tuple[float, Matrix, Matrix, Matrix]]:
+        """By batch: clusters a row stands for, :math:`a_g'a_g`, what of it is lost, its roots."""
+        for at, value, vectors in self.batches():
+            part = _power(value, kind)[:, :, None] * (vectors.transpose(0, 2, 1) @ target)
+            inner = value[:, :, None] * part
+            own, lost = (inner.transpose(0, 2, 1) @ other for other in (part, inner))
+            yield len(at) / len(own), own, lost, (vectors @ inner).transpose(2, 1, 0)
+
+    @one_thread
     def identified_by_one(self, combination: Matrix) -> Flags:
         """True ``(k,)`` where part of a combination's loading lies in a direction of leverage one.
 
@@ -143,6 +173,10 @@ class Design(ABC):
     def satterthwaite(self, kind: str, cluster: Codes, combination: Matrix) -> Vector:
         """Degrees of freedom ``(k,)`` of the columns of ``combination`` ``(p, k)``."""
         return self.clustered(cluster).satterthwaite(kind, combination)
+
+    def hotelling(self, kind: str, cluster: Codes, combination: Matrix) -> float:
+        """Degrees of freedom of the joint test of the columns of ``combination`` ``(p, k)``."""
+        return self.clustered(cluster).hotelling(kind, combination)
 
     def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
         """True ``(k,)`` for combinations that some cluster identifies alone."""

@@ -53,6 +53,10 @@ class PlacedDesign:
         """Degrees of freedom."""
         return self.design.satterthwaite(kind, cluster, combination)
 
+    def hotelling(self, kind: str, cluster: Codes, combination: Matrix) -> float:
+        """Degrees of freedom of a joint test."""
+        return self.design.hotelling(kind, cluster, combination)
+
     def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
         """Combinations that one cluster identifies alone."""
         return self.design.identified_by_one(cluster, combination)

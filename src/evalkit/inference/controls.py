@@ -39,8 +39,11 @@ def conley_taber(
     replacement (every choice once, if there are no more than ``draws``), and :math:`\hat\eta` their
     mean residuals from unit and period effects, times :math:`N_0/(N_0-N_1)`: who is chosen is
     compared with those who are not, as the treated are with the untreated. With one adoption date
-    on a balanced panel these are the placebo estimates of :func:`placebo`. The interval is
-    :math:`\hat\theta` less the quantiles.
+    on a balanced panel these are the placebo estimates of :func:`placebo`.
+
+    Two things differ from the paper, and vanish as untreated clusters grow many and errors become
+    symmetric: the factor is ours, and p-value and interval are symmetric. The interval is
+    :math:`\hat\theta` plus or minus the quantile of the absolute draws.
 
     Parameters
     ----------

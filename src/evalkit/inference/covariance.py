@@ -52,6 +52,12 @@ def covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, V
     return s.T @ s, leverage.satterthwaite(vcov, codes, combination)
 
 
+def joint_dof(estimate: Estimate, vcov: Literal["CR2", "CR3"]) -> float:
+    """Degrees of freedom of a joint test of all coordinates."""
+    leverage, combination = _design(estimate, vcov)
+    return leverage.hotelling(vcov, encode(estimate.cluster)[0], combination)
+
+
 def adjusted(estimate: Estimate, vcov: Literal["CR2", "CR3"]) -> Matrix:
     """Contributions of clusters ``(G, k)``, corrected for leverage."""
     leverage, combination = _design(estimate, vcov)

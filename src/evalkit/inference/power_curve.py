@@ -116,8 +116,11 @@ def power_curve(
     dealt out again among units. Then ``effect x shape`` is added, and the test is run. Every effect
     meets the same panels, so that the curve is smooth.
 
-    It supposes that the treated are as noisy as the untreated; with doses, what the real doses did
-    remains in the outcomes as noise, so that power is understated.
+    It supposes that the treated are as noisy as the untreated. With doses it supposes that the real
+    ones have nothing to do with noise, as if they had been dealt to units by lot: if extreme doses
+    stand in noisy units, or doses are alike within clusters whose errors move together, the real
+    estimate is noisier and power is overstated; then trust :func:`minimum_detectable_effect`. What
+    the real doses did remains in the outcomes as noise, which understates power.
 
     Parameters
     ----------

@@ -108,8 +108,10 @@ def relative_magnitudes(
     was the most before. The interval is the union, over which change was largest and its sign,
     of the effects that a conditional test with a least favourable first stage (C-LF) keeps.
 
-    Every quantity is exact: the linear programs are solved in closed form, the critical values by
-    quadrature, and the ends are found on the line, not on a grid of given width.
+    It is computed without simulation or grid: the linear programs are solved in closed form, the
+    critical values by quadrature, and the ends are found on the line. Its coverage rests on normal
+    estimates with known covariance. The largest change before the reference is itself estimated,
+    and the interval allows for that.
 
     Parameters
     ----------
@@ -138,7 +140,7 @@ def relative_magnitudes(
 
     References
     ----------
-    Rambachan and Roth (2023), Review of Economic Studies 90(5), sections 2.4.2, 3 and 4;
+    Rambachan and Roth (2023), Review of Economic Studies 90(5), on relative magnitudes;
     Andrews, Roth and Pakes (2023) for the conditional test.
 
     Examples
@@ -207,7 +209,7 @@ def smoothness(
 
     References
     ----------
-    Rambachan and Roth (2023), sections 2.4.1 and 5; Armstrong and Kolesar (2018).
+    Rambachan and Roth (2023), on smoothness; Armstrong and Kolesar (2018).
 
     Examples
     --------

@@ -9,7 +9,7 @@ import numpy as np
 
 from evalkit.core.errors import IdentificationError, check_option, some
 from evalkit.core.estimate import Estimate
-from evalkit.inference.covariance import Vcov, clusters_of, covariance
+from evalkit.inference.covariance import Vcov, clusters_of, covariance, joint_dof
 from evalkit.inference.few import Few, doubt
 from evalkit.inference.infer import warn
 
@@ -17,7 +17,8 @@ from evalkit.inference.infer import warn
 @dataclass(frozen=True, slots=True)
 class Wald:
     """Joint test that ``k`` coordinates are zero: ``statistic`` is chi-squared with ``k`` degrees
-    of freedom under CR0 (``dof`` inf), and k times an F(k, dof) otherwise."""
+    of freedom under CR0 (``dof`` inf), k times an F(k, dof) under CR1 and CR1S, and k (dof + k - 1)
+    / dof times it under CR2 and CR3."""
 
     statistic: float
     k: int
@@ -26,26 +27,37 @@ class Wald:
 
 
 def wald(estimate: Estimate, *, vcov: Vcov = "CR1", few: Few = "withhold") -> Wald:
-    """Test that all coordinates of an estimate are zero.
+    r"""Test that all coordinates of an estimate are zero.
+
+    With :math:`W=\hat\theta'V^{-1}\hat\theta`, CR0 refers W to chi-squared(k), and CR1 and CR1S
+    refer W/k to F(k, G - 1). That is too bold with few clusters or many coordinates: the covariance
+    is as noisy as its degrees of freedom are few. CR2 and CR3 allow for it. Their covariance is
+    taken for a Wishart matrix with the :math:`\eta` degrees of freedom that match its variance if
+    errors are alike, and :math:`(\eta-k+1)W/(\eta k)` is referred to F(k, :math:`\eta-k+1`). One
+    coordinate has the p-value of :func:`infer`.
 
     Parameters
     ----------
     estimate : Estimate
     vcov : {"CR0", "CR1", "CR1S", "CR2", "CR3"}
-        As in :func:`infer`; the reference is F(k, G - 1) for all but CR0.
+        As in :func:`infer`.
     few : {"withhold", "show"}
         As in :func:`infer`: the p-value is NaN if too few clusters stand behind a coordinate.
 
     Raises
     ------
     IdentificationError
-        If a coordinate is NaN, or if the covariance is singular: more coordinates than clusters
-        allow, or collinear ones.
+        If a coordinate is NaN, if the covariance is singular (more coordinates than clusters allow,
+        or collinear ones), or if no degrees of freedom are left.
 
     Warns
     -----
     DoubtWarning
         With fewer than ten clusters, in all or on one side of a coordinate.
+
+    References
+    ----------
+    Pustejovsky and Tipton (2018), Journal of Business and Economic Statistics 36(4), section 3.2.
 
     Examples
     --------
@@ -72,7 +84,7 @@ def wald(estimate: Estimate, *, vcov: Vcov = "CR1", few: Few = "withhold") -> Wa
             f"{some(absent)} could not be estimated; leave it out with select() or take()"
         )
     clusters = clusters_of(estimate)
-    found = doubt(estimate, "CR1", clusters)
+    found = doubt(estimate, vcov, clusters)
     warn(found, few)
     cov, _ = covariance(estimate, vcov, clusters)
     k = len(estimate)
@@ -83,7 +95,15 @@ def wald(estimate: Estimate, *, vcov: Vcov = "CR1", few: Few = "withhold") -> Wa
             "test fewer of them at once"
         )
     statistic = float(estimate.theta @ np.linalg.solve(cov, estimate.theta))
-    dof = np.inf if vcov == "CR0" else clusters - 1.0
-    p_value = float(chdtrc(k, statistic) if np.isinf(dof) else fdtrc(k, dof, statistic / k))
+    dof, ratio = np.inf if vcov == "CR0" else clusters - 1.0, statistic / k
+    if vcov in ("CR2", "CR3"):
+        eta = joint_dof(estimate, vcov)
+        dof, ratio = eta - k + 1, ratio * (eta - k + 1) / eta
+    if dof <= 0:
+        raise IdentificationError(
+            f"{clusters} clusters leave no degrees of freedom to test {k} coordinates at once; "
+            "test fewer of them"
+        )
+    p_value = float(chdtrc(k, statistic) if np.isinf(dof) else fdtrc(k, dof, ratio))
     withheld = few == "withhold" and bool(found.flags.any())
     return Wald(statistic, k, dof, np.nan if withheld else p_value)

@@ -47,7 +47,7 @@ def bounds(
         axes.plot(one.m + shift, middle, marker, color=colour, ms=5, label=name)
         breakdown = one.breakdown
         if 0 < breakdown <= points[-1]:
-            axes.plot(breakdown + shift, 0, "x", color=colour, ms=9, mew=2)
+            axes.plot(breakdown, 0, "x", color=colour, ms=9, mew=2)
         frames.append(one.table.assign(series=name, breakdown=breakdown))
     axes.set_xticks(points)
     axes.set_xlabel(xlabel)

@@ -165,6 +165,10 @@ class Dummies:
         """Degrees of freedom of combinations."""
         return self.fit.satterthwaite(kind, cluster, combination)
 
+    def hotelling(self, kind: str, cluster: Codes, combination: Matrix) -> float:
+        """Degrees of freedom of a joint test."""
+        return self.fit.hotelling(kind, cluster, combination)
+
     def identified_by_one(self, cluster: Codes, combination: Matrix) -> Flags:
         """Combinations that one cluster identifies alone."""
         return self.fit.identified_by_one(cluster, combination)
