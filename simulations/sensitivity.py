@@ -113,5 +113,5 @@ SENSITIVITY = Study(
         )
         for kink, m in PAIRS
     },
-    sizes={60: 300},
+    sizes={60: 1000},
 )

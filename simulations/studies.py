@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from simulations.certification import CERTIFICATION
 from simulations.did import DID
+from simulations.funding import FUNDING
 from simulations.gaps import GAPS
 from simulations.group_schooling import GROUP_SCHOOLING
 from simulations.inference import INFERENCE
+from simulations.measures import MEASURES
 from simulations.placebo import MICHIGAN
 from simulations.sensitivity import SENSITIVITY
 from simulations.townships import TOWNSHIPS
 from simulations.value_added import VALUE_ADDED
 
-STUDIES = {
-    study.name: study
-    for study in (
-        *(DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS),
-        *(TOWNSHIPS, GROUP_SCHOOLING),
-    )
-}
+COUNTIES = (MEASURES, FUNDING, CERTIFICATION, TOWNSHIPS, GROUP_SCHOOLING)
+ALL = (DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS, *COUNTIES)
+STUDIES = {study.name: study for study in ALL}

@@ -344,7 +344,8 @@ QUESTIONS = {
     "no control, event study": (
         lambda: ek.did.event_study(tpanel(towns(start=2002.0))), ["no unit is never treated"]),
     "no control, two-way": (
-        lambda: ek.did.two_way(tpanel(towns(start=2002.0))), ["treated x post", "no variation"]),
+        lambda: ek.did.two_way(tpanel(towns(start=2002.0))),
+        ["all 12 units adopt in 2002", "adopt later or never"]),
     "everybody always treated": (
         lambda: ek.did.two_way(tpanel(towns(start=2000.0))),
         ["all 12 treated units adopt in the first period 2000"]),
@@ -598,12 +599,24 @@ def robust(p):
     return ek.did.callaway_santanna(p, covariates=["size"], method="reg")
 
 
+def late():
+    """An event study without the periods before adoption."""
+    return ek.did.event_study(tpanel(towns(), dose=None)).select(event=lambda e: e >= 0)
+
+
 JUDGED = {
     "one cluster, wild": (
         lambda: ek.wild_bootstrap(ek.did.two_way(tpanel(towns(), cluster="ones"))),
         ["single cluster", "finer level", "randomisation"]),
     "one cluster, jackknife": (
         lambda: ek.jackknife(tpanel(towns(), cluster="ones"), ek.did.two_way), ["two clusters"]),
+    "one cluster, bootstrap": (
+        lambda: ek.bootstrap(tpanel(towns(), cluster="ones"), ek.did.two_way),
+        ["at least two", "finer level"]),
+    "one cluster, influence": (
+        lambda: ek.influence(ek.did.two_way(tpanel(towns(), cluster="ones"))), ["single cluster"]),
+    "one cluster, joint test": (
+        lambda: ek.wald(ek.did.two_way(tpanel(towns(), cluster="ones"))), ["single cluster"]),
     "all clusters treated, Conley-Taber": (
         lambda: ek.conley_taber(dpanel(True, True), lambda p: ek.did.imputation(
             replace(p, cohort=np.where(p.units % 2 == 0, 2002.0, 2003.0)))),
@@ -663,6 +676,19 @@ JUDGED = {
             ek.did.two_way(tpanel(towns(), categories=["ones"])),
             tpanel(towns(), categories=["ones"]), by=("unit", "ones")),
         ["unit has 12 labels and ones 1"]),
+    "singular covariance, bounds on trends": (
+        lambda: ek.sensitivity.relative_magnitudes(
+            ek.did.event_study(tpanel(towns().query("town in (0, 7, 8)"), dose=None)), few="show"),
+        ["singular", "fewer periods"]),
+    "no periods before, relative magnitudes": (
+        lambda: ek.sensitivity.relative_magnitudes(late(), few="show"),
+        ["no period lies before the reference -1", "estimate leads"]),
+    "no periods before, smoothness": (
+        lambda: ek.sensitivity.smoothness(late(), m=[0.1], few="show"),
+        ["no period lies before the reference -1"]),
+    "no periods before, power of the test": (
+        lambda: ek.pretrends(late()), ["no period lies before the reference -1"]),
+    "an empty grid": (lambda: ek.Declaration({}), ["the declaration is empty", "grade 4"]),
     "singular covariance": (
         lambda: ek.wald(ek.stack({name: ek.did.two_way(tpanel(towns())) for name in "ab"})),
         ["singular", "fewer of them"]),
@@ -697,6 +723,8 @@ def test_a_seed_that_was_forgotten_is_one_and_printed():
         ek.wild_bootstrap(ek.did.two_way(p), draws=99),
         ek.randomisation(p, ek.did.two_way, rule="complete", draws=99),
         ek.conley_taber(tpanel(towns().query("town > 3"), dose=None), ek.did.two_way, draws=20),
+        ek.bootstrap(p, ek.did.two_way, draws=5, few="show"),
+        ek.placebo(tpanel(towns().query("town > 3"), dose=None), ek.did.two_way, draws=5),
     ):
         assert "(seed 1)" in repr(found)
 

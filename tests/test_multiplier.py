@@ -141,7 +141,6 @@ def test_adjusted_contributions_are_multiplied_where_they_make_the_errors(kind):
 
 
 BAD = {
-    "no seed": ({"band": "multiplier"}, "needs a seed"),
     "a negative seed": ({"band": "multiplier", "seed": -1}, "seed=-1 must be at least 0"),
     "too few draws": ({"band": "multiplier", "seed": 1, "draws": 9}, "draws=9 cannot show"),
     "an unknown multiplier": (
@@ -154,6 +153,12 @@ BAD = {
 def test_options_that_make_no_sense_are_refused(options, message):
     with pytest.raises(OptionError, match=message):
         ek.infer(estimate([1.0], [[1.0]], 40), **options)
+
+
+def test_a_seed_that_was_forgotten_is_one_and_printed():
+    forgotten = ek.infer(estimate([1.0], [[1.0]], 40), band="multiplier")
+    assert forgotten.crit == ek.infer(estimate([1.0], [[1.0]], 40), band="multiplier", seed=1).crit
+    assert "from 999 rademacher draws (seed 1)" in repr(forgotten)
 
 
 def test_a_band_without_any_error_is_refused():

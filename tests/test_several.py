@@ -123,6 +123,31 @@ def test_rows_inside_windows_are_left_out_and_counted():
     assert found.weights.shape[0] == UNITS * PERIODS
 
 
+def test_windows_may_be_a_frame():
+    earliest = {"funding": STARTS["funding"] - 1}
+    found = ek.did.several_measures(
+        panel(), starts=STARTS, earliest=pd.DataFrame(earliest), by="measure"
+    )
+    same = ek.did.several_measures(panel(), starts=STARTS, earliest=earliest, by="measure")
+    np.testing.assert_array_equal(found.theta, same.theta)
+
+
+def test_an_average_by_measure_is_over_observations():
+    found = ek.did.several_measures(panel(), starts=STARTS)
+    average = ek.aggregate(found, by="measure")
+    data = frame()
+    for name in STARTS:
+        one = found.select(measure=name)
+        event = data["t"] - data["u"].map(STARTS[name])
+        many = event[event >= 0].value_counts()
+        weights = np.array([many[e] for e in one.index.level("event")])
+        expected = (weights * one.theta).sum() / weights.sum()
+        np.testing.assert_allclose(average.select(measure=name).theta, expected, rtol=0, atol=TWIN)
+        np.testing.assert_allclose(
+            average.select(measure=name).psi, one.psi @ weights[:, None] / weights.sum(), atol=TWIN
+        )
+
+
 def test_the_notes_say_how_measures_overlap():
     notes = ek.did.several_measures(panel(), starts=STARTS, by="measure").meta.notes
     assert notes[-3].startswith("exposure: rank 2, condition number")

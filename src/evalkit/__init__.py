@@ -46,6 +46,7 @@ _DOORS = {
     "compare": "evalkit.inference.compare",
     "county_study": "evalkit.data.county.study",
     "compliance": "evalkit.gaps.compliance",
+    "composition_bounds": "evalkit.inference.composition",
     "conley": "evalkit.inference.conley",
     "conley_taber": "evalkit.inference.controls",
     "ferman_pinto": "evalkit.inference.controls",
@@ -56,10 +57,12 @@ _DOORS = {
     "influence": "evalkit.inference.influence",
     "jackknife": "evalkit.inference.resample",
     "load": "evalkit.data.contract",
+    "mean_reversion": "evalkit.inference.mean_reversion",
     "measured_size": "evalkit.inference.size",
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
     "placebo_dates": "evalkit.inference.placebo_dates",
+    "placebo_outcomes": "evalkit.inference.placebo_outcomes",
     "mirrored": "evalkit.inference.mirrored",
     "multiverse": "evalkit.inference.multiverse",
     "monitor": "evalkit.inference.monitor",
@@ -70,9 +73,11 @@ _DOORS = {
     "profile": "evalkit.inference.profile",
     "progress_bands": "evalkit.inference.bands",
     "randomisation": "evalkit.inference.randomisation",
+    "oster": "evalkit.inference.oster",
     "pass_probability": "evalkit.inference.passing",
     "ranks": "evalkit.inference.ranks",
     "shrink": "evalkit.inference.shrink",
+    "spillover_rings": "evalkit.inference.spillover",
     "stack": "evalkit.core.estimate",
     "summaries": "evalkit.data.summaries",
     "two_way_clusters": "evalkit.inference.dependence",
@@ -112,6 +117,7 @@ if TYPE_CHECKING:
     from evalkit.inference.bands import progress_bands as progress_bands
     from evalkit.inference.certify import certify as certify
     from evalkit.inference.compare import compare as compare
+    from evalkit.inference.composition import composition_bounds as composition_bounds
     from evalkit.inference.conley import conley as conley
     from evalkit.inference.controls import conley_taber as conley_taber
     from evalkit.inference.controls import ferman_pinto as ferman_pinto
@@ -122,14 +128,17 @@ if TYPE_CHECKING:
     from evalkit.inference.infer import Inference as Inference
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.influence import influence as influence
+    from evalkit.inference.mean_reversion import mean_reversion as mean_reversion
     from evalkit.inference.mirrored import mirrored as mirrored
     from evalkit.inference.monitor import monitor as monitor
     from evalkit.inference.multiverse import multiverse as multiverse
     from evalkit.inference.multiverse import permuted as permuted
     from evalkit.inference.negative_weights import negative_weights as negative_weights
+    from evalkit.inference.oster import oster as oster
     from evalkit.inference.passing import pass_probability as pass_probability
     from evalkit.inference.placebo import placebo as placebo
     from evalkit.inference.placebo_dates import placebo_dates as placebo_dates
+    from evalkit.inference.placebo_outcomes import placebo_outcomes as placebo_outcomes
     from evalkit.inference.power import minimum_detectable_effect as minimum_detectable_effect
     from evalkit.inference.power_curve import power_curve as power_curve
     from evalkit.inference.pretrends import pretrends as pretrends
@@ -140,6 +149,7 @@ if TYPE_CHECKING:
     from evalkit.inference.resample import jackknife as jackknife
     from evalkit.inference.shrink import shrink as shrink
     from evalkit.inference.size import measured_size as measured_size
+    from evalkit.inference.spillover import spillover_rings as spillover_rings
     from evalkit.inference.wald import wald as wald
     from evalkit.inference.wild import wild_bootstrap as wild_bootstrap
     from evalkit.show import figures as figures

@@ -65,6 +65,12 @@ def constant(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     return panel.treated, np.array([float(key[0] == "constant") for key in estimate.index.keys])
 
 
+def after_the_pick(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
+    """c added to treated rows moves what is seen after adoption and its rest, not the pick."""
+    keys = estimate.index.keys
+    return panel.treated, np.array([float(part != "pick" and event >= 0) for part, event in keys])
+
+
 def every_pair(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     """c added to treated rows moves every comparison by c: its control does not change."""
     return panel.treated, np.ones(len(estimate))
@@ -375,4 +381,10 @@ GAPS = [
     Case("relative spread", lambda p: ek.gaps.spread(p, metric="cv"), VARIANT, absorbs=(),
          linear=False, design=False, degree=0.0),
 ]  # fmt: skip
-CASES = [*EFFECTS, *VALUE_ADDED, *GAPS]
+SENSITIVITY = [
+    Case("Oster", lambda p: ek.oster(p, covariates=["x"]), VARIANT, linear=False, design=False,
+         degree=(1.0, 1.0, 1.0, 0.0), towns=480),
+    Case("regression to the mean", lambda p: ek.mean_reversion(p), PLAIN, absorbs=("time",),
+         linear=False, design=False, block=after_the_pick),
+]  # fmt: skip
+CASES = [*EFFECTS, *VALUE_ADDED, *GAPS, *SENSITIVITY]

@@ -128,7 +128,7 @@ def fit_design(
 
     Every regression design ends here: the design is the columns and their index.
     """
-    controls, control_names = _controls(panel, covariates, by_time, absorb)
+    controls, control_names = controls_of(panel, covariates, by_time, absorb)
     names = [" ".join(map(str, key)) for key in index.keys]
     effects = absorbed(panel, absorb)
     unit = Groups(panel.unit, panel.n_units)
@@ -192,7 +192,7 @@ def fit_cells(
         own = x[code[unit[rows]], time[rows]]
         return np.hstack([own, *(own * each[unit[rows], None] for each in moderators)])
 
-    controls, more = _controls(panel, covariates, by_time, absorb)
+    controls, more = controls_of(panel, covariates, by_time, absorb)
     if two_way and _wide(panel, len(names) + len(more)):
         fit = BlockFit.of(
             panel, lambda rows: np.hstack([columns(rows), controls(rows)]), [*names, *more]
@@ -253,7 +253,7 @@ def _members(effect: str | tuple[str, ...]) -> tuple[str, ...]:
     return (effect,) if isinstance(effect, str) else tuple(sorted(set(effect)))
 
 
-def _controls(
+def controls_of(
     panel: Panel, covariates: Sequence[str], by_time: Sequence[str], absorb: Absorb
 ) -> tuple[Columns, list[str]]:
     """What makes the controls of given rows ``(m, q)``, and their names."""

@@ -89,7 +89,9 @@ def several_measures(
     Returns
     -------
     Estimate
-        Index levels ``measure`` and ``event``, ``measure`` alone, or ``bundle``. Notes say the rank
+        Index levels ``measure`` and ``event``, ``measure`` alone, or ``bundle``. Its ``mass`` is
+        the number (or weight) of observations behind each, taken as given, so that
+        ``aggregate(by="measure")`` averages over observations. Notes say the rank
         and the condition number of the exposure, and for each measure its units, observations and
         how many of these are under another measure too.
 
@@ -142,15 +144,14 @@ def several_measures(
         panel.provenance,
         (*panel.ledger, *notes, *fit.lost, *_report(exposure, inner, dates)),
     )
+    scores, of = Scores.dense(made.psi), (inner.units, inner.cluster, exposure.index, meta)
     out = Estimate(
         made.beta,
-        Scores.dense(made.psi),
-        inner.units,
-        inner.cluster,
-        exposure.index,
-        meta,
+        scores,
+        *of,
         origin=made,
         combination=np.eye(len(made.beta)),
+        mass=Estimate(exposure.columns.T @ inner.weight, Scores.dense(0 * made.psi), *of),
         sides=_sides(inner, exposure),
     )
     return placed(out, rows)
@@ -203,7 +204,7 @@ def _outside(
 ) -> tuple[Flags, list[str]]:
     """Rows outside all windows, and in words how many are inside."""
     known = set(panel.units.tolist())
-    for option, given in (("starts", starts), ("earliest", earliest or {})):
+    for option, given in (("starts", starts), ("earliest", {} if earliest is None else earliest)):
         for name, column in given.items():
             strange = [unit for unit in dict(column.items()) if unit not in known]
             if strange:

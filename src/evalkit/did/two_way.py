@@ -160,6 +160,13 @@ def two_way(
     array([1.])
     """
     require_contrast(panel, never=False)
+    starts = Starts.of(panel)
+    if len(starts.start) == 1 and any("time" in effect for effect in absorb):
+        raise IdentificationError(
+            f"all {panel.n_units} units adopt in {starts.label(0)}: effects of periods are those "
+            "of treatment. Add units that adopt later or never; absorb=('unit',) compares before "
+            "with after, and assumes that nothing else changed"
+        )
     index = Index.flat("term", ["treated x post"])
     fitted = fit_cells(
         panel,

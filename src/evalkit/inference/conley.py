@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import scipy.sparse as sp
 
-from evalkit.core.arrays import Codes, Matrix, Vector
+from evalkit.core.arrays import Codes, Labels, Matrix, Vector
 from evalkit.core.checks import check_real
 from evalkit.core.errors import OptionError, check_option, some
 from evalkit.core.estimate import Estimate
@@ -87,18 +87,19 @@ def conley(
     check_option("kernel", kernel, get_args(Kernel))
     if neighbours is None:
         check_real("cutoff", cutoff, 0, remedy="it is in km; or name the neighbours")
-        weights = _near(_places(estimate, panel, coordinates), cutoff, kernel)
+        places = places_of(panel, coordinates)[positions(estimate, panel)]
+        weights = _near(sphere(places), cutoff, kernel)
         kind = f"Conley, {kernel} kernel to {cutoff:g} km"
     else:
-        weights = _adjacent(estimate, neighbours)
+        weights = _symmetric(*bordering(estimate.units, neighbours), size=len(estimate.units))
         kind = "Conley, neighbours"
     psi = estimate.psi
     covariance = np.asarray(psi.T @ (weights @ psi))
     return judged(estimate, covariance, np.full(len(estimate), np.inf), kind, level, few)
 
 
-def _places(estimate: Estimate, panel: Panel, coordinates: tuple[str, str]) -> Matrix:
-    """Latitude and longitude of the estimate's units ``(N, 2)``, in degrees."""
+def places_of(panel: Panel, coordinates: tuple[str, str]) -> Matrix:
+    """Latitude and longitude of the panel's units ``(N, 2)``, in degrees."""
     first = np.unique(panel.unit, return_index=True)[1]
     columns = []
     for name, most in zip(coordinates, (90.0, 180.0), strict=True):
@@ -117,38 +118,45 @@ def _places(estimate: Estimate, panel: Panel, coordinates: tuple[str, str]) -> M
                 "coordinates=(latitude, longitude)"
             )
         columns.append(value[first])
-    return np.stack(columns, axis=1)[positions(estimate, panel)]
+    return np.stack(columns, axis=1)
 
 
-def _near(places: Matrix, cutoff: float, kernel: Kernel) -> sp.csr_array:
+def sphere(places: Matrix) -> Matrix:
+    """Points ``(N, 3)`` on the unit sphere."""
+    latitude, longitude = np.radians(places).T
+    east = np.cos(latitude)
+    columns = [east * np.cos(longitude), east * np.sin(longitude), np.sin(latitude)]
+    return np.stack(columns, axis=1)
+
+
+def arc(chord: Vector) -> Vector:
+    """Kilometres along the great circle, from chords of the unit sphere; inf stays inf."""
+    inside = np.minimum(chord / 2, 1.0)
+    return np.where(np.isinf(chord), np.inf, 2 * EARTH * np.arcsin(inside))
+
+
+def _near(point: Matrix, cutoff: float, kernel: Kernel) -> sp.csr_array:
     """Kernel of the distances up to the cutoff, found by a tree of points on the sphere."""
     from scipy.spatial import cKDTree
 
-    latitude, longitude = np.radians(places).T
-    point = np.stack(
-        [
-            np.cos(latitude) * np.cos(longitude),
-            np.cos(latitude) * np.sin(longitude),
-            np.sin(latitude),
-        ],
-        axis=1,
-    )
     chord = 2 * np.sin(min(cutoff / EARTH, np.pi) / 2)
     pairs = cKDTree(point).query_pairs(chord * (1 + 1e-12), output_type="ndarray")
     between = np.linalg.norm(point[pairs[:, 0]] - point[pairs[:, 1]], axis=1)
-    distance = 2 * EARTH * np.arcsin(np.minimum(between / 2, 1.0))
+    distance = arc(between)
     weight = np.ones(len(pairs)) if kernel == "uniform" else np.maximum(1 - distance / cutoff, 0.0)
-    return _symmetric(pairs[:, 0], pairs[:, 1], weight, len(places))
+    return _symmetric(pairs[:, 0], pairs[:, 1], weight, len(point))
 
 
-def _adjacent(estimate: Estimate, neighbours: Mapping[Any, Collection[Any]]) -> sp.csr_array:
-    """One between units that border on each other."""
-    place = {label: at for at, label in enumerate(estimate.units.tolist())}
+def bordering(
+    units: Labels, neighbours: Mapping[Any, Collection[Any]]
+) -> tuple[Codes, Codes, Vector]:
+    """Pairs of units that border on each other, each once, and ones."""
+    place = {label: at for at, label in enumerate(units.tolist())}
     unknown = [label for label in neighbours if label not in place]
     if unknown:
         raise OptionError(
-            f"neighbours names {some(unknown)}, which the estimate does not have; its units are "
-            f"{some(estimate.units)}"
+            f"neighbours names {some(unknown)}, which are no units here; the units are "
+            f"{some(units)}"
         )
     pairs = {
         (min(place[a], place[b]), max(place[a], place[b]))
@@ -157,7 +165,7 @@ def _adjacent(estimate: Estimate, neighbours: Mapping[Any, Collection[Any]]) -> 
         if b in place and a != b
     }
     rows, columns = np.array(sorted(pairs), np.intp).reshape(-1, 2).T
-    return _symmetric(rows, columns, np.ones(len(rows)), len(place))
+    return rows, columns, np.ones(len(rows))
 
 
 def _symmetric(rows: Codes, columns: Codes, weight: Vector, size: int) -> sp.csr_array:

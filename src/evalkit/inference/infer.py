@@ -54,6 +54,8 @@ class Inference:
         True where p-value, interval and band are NaN because too few clusters stand on a side.
     caution : str
         Why, and what is defensible.
+    multipliers : str
+        Those of a multiplier band, with draws and seed.
     """
 
     estimate: Vector
@@ -77,6 +79,7 @@ class Inference:
     standing: Standing | None = None
     withheld: Flags | None = None
     caution: str = ""
+    multipliers: str = ""
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -123,6 +126,7 @@ class Inference:
     def __repr__(self) -> str:
         meta = self.meta
         band = f"; sup-t critical value {self.crit:.3f}" if self.crit is not None else ""
+        band += f" from {self.multipliers}" if self.multipliers else ""
         lines = [
             f"{meta.estimand} on {meta.outcome!r} by {meta.method} ({meta.provenance})",
             f"{meta.n_obs} rows, {self.n_units} units; {self.method}; {self.level:.0%}{band}",
@@ -143,7 +147,7 @@ def infer(
     level: float = 0.95,
     band: bool | Literal["multiplier"] = False,
     draws: int = 999,
-    seed: int | None = None,
+    seed: int = 1,
     multiplier: Multiplier = "rademacher",
     few: Few = "withhold",
 ) -> Inference:
@@ -230,7 +234,10 @@ def infer(
         else:
             value = sup_t(cov, level, float(np.min(dof)))
         low, high = (made.estimate + sign * value * made.std_error for sign in (-1, 1))
-        made = replace(made, band_low=frozen(low), band_high=frozen(high), crit=value)
+        drawn = f"{draws} {multiplier} draws (seed {seed})" if band == "multiplier" else ""
+        made = replace(
+            made, band_low=frozen(low), band_high=frozen(high), crit=value, multipliers=drawn
+        )
     return guarded(made, found, few)
 
 

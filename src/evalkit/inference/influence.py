@@ -10,6 +10,7 @@ import numpy as np
 from evalkit.core.arrays import Labels, Matrix, encode, frozen
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
+from evalkit.inference.covariance import clusters_of
 from evalkit.inference.resample import Resampled
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ def influence(of: Estimate | Resampled) -> Influence:
     -------
     Influence
 
+    Raises
+    ------
+    IdentificationError
+        With a single cluster.
+
     References
     ----------
     Cook (1977); MacKinnon, Nielsen and Webb (2023) on clusters.
@@ -102,7 +108,7 @@ def influence(of: Estimate | Resampled) -> Influence:
                 f"{of.method} leaves no cluster out; give a jackknife, or an estimate"
             )
         return Influence(of.estimate, of.clusters, of.draws, "exact")
+    g = clusters_of(of)
     _, labels = encode(of.cluster)
-    g = len(labels)
     without = of.theta - g / (g - 1) * of.cluster_sums()
     return Influence(of, labels, frozen(without), "to first order")

@@ -33,7 +33,7 @@ def multiplier_sup_t(
     *,
     level: float,
     draws: int,
-    seed: int | None,
+    seed: int,
     multiplier: Multiplier,
 ) -> float:
     r"""Quantile over draws of :math:`\max_j|\sum_gv_{bg}s_{gj}|/\sqrt{\sum_gs_{gj}^2}`.
@@ -49,8 +49,6 @@ def multiplier_sup_t(
         As in :func:`evalkit.infer`.
     """
     check_option("multiplier", multiplier, get_args(Multiplier))
-    if seed is None:
-        raise OptionError(f"band='multiplier' needs a seed of zero or more, for example 1: {seed=}")
     check_seed(seed)
     check_draws(draws)
     if draws < 1 / (1 - level):

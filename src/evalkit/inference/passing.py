@@ -26,7 +26,7 @@ def pass_probability(
     *,
     standard: str | Standard,
     stage: Stage,
-    seed: int,
+    seed: int = 1,
     draws: int = 999,
     by: Names = ("county", "time"),
 ) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from evalkit.inference.resample import Estimator, Resampled, check, quietly, rep
 
 
 def placebo(
-    panel: Panel, estimator: Estimator, *, seed: int, draws: int = 200, level: float = 0.95
+    panel: Panel, estimator: Estimator, *, seed: int = 1, draws: int = 200, level: float = 0.95
 ) -> Resampled:
     r"""Estimate again without the treated, as if their adoption dates were others'.
 

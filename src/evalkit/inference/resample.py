@@ -126,7 +126,7 @@ def bootstrap(
     panel: Panel,
     estimator: Estimator,
     *,
-    seed: int,
+    seed: int = 1,
     draws: int = 200,
     level: float = 0.95,
     few: Few = "withhold",
@@ -153,7 +153,7 @@ def bootstrap(
     Raises
     ------
     IdentificationError
-        If ten times as many draws fail as succeed.
+        With a single cluster, or if ten times as many draws fail as succeed.
 
     Warns
     -----
@@ -178,6 +178,11 @@ def bootstrap(
     check(draws, seed, level)
     check_option("few", few, get_args(Few))
     codes, labels = encode(panel.cluster)
+    if len(labels) < 2:
+        raise IdentificationError(
+            "a bootstrap of clusters needs at least two; the panel has one. Cluster at a finer "
+            "level"
+        )
     members = Groups(codes, len(labels)).rows()
     estimate = quietly(estimator, panel)
 

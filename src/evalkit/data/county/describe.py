@@ -52,7 +52,7 @@ def adoption(study: CountyStudy) -> pd.DataFrame:
     import pandas as pd
 
     events = study.table("measure_event")
-    county = _county_of_unit(study)
+    county = county_of_unit(study)
     rows = pd.DataFrame(
         {
             "measure_id": events["measure_id"],
@@ -70,7 +70,7 @@ def adoption(study: CountyStudy) -> pd.DataFrame:
     return pd.DataFrame(counted, columns=["measure_id", "year", "counties"])
 
 
-def _county_of_unit(study: CountyStudy) -> dict[str, str]:
+def county_of_unit(study: CountyStudy) -> dict[str, str]:
     """County of every unit an event can name; a prefecture has many and is left out."""
     county, town, school = (study.table(name) for name in ("county", "town", "school"))
     spells = study.table("group_membership").merge(school[["school_id", "county_code"]])
