@@ -6,12 +6,14 @@ from simulations.certification import CERTIFICATION
 from simulations.did import DID
 from simulations.funding import FUNDING
 from simulations.gaps import GAPS
+from simulations.group_schooling import GROUP_SCHOOLING
 from simulations.inference import INFERENCE
 from simulations.measures import MEASURES
 from simulations.placebo import MICHIGAN
 from simulations.sensitivity import SENSITIVITY
+from simulations.townships import TOWNSHIPS
 from simulations.value_added import VALUE_ADDED
 
-COUNTIES = (MEASURES, FUNDING, CERTIFICATION)
+COUNTIES = (MEASURES, FUNDING, CERTIFICATION, TOWNSHIPS, GROUP_SCHOOLING)
 ALL = (DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS, *COUNTIES)
 STUDIES = {study.name: study for study in ALL}

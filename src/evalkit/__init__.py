@@ -63,6 +63,7 @@ _DOORS = {
     "placebo": "evalkit.inference.placebo",
     "placebo_dates": "evalkit.inference.placebo_dates",
     "placebo_outcomes": "evalkit.inference.placebo_outcomes",
+    "mirrored": "evalkit.inference.mirrored",
     "multiverse": "evalkit.inference.multiverse",
     "monitor": "evalkit.inference.monitor",
     "negative_weights": "evalkit.inference.negative_weights",
@@ -128,6 +129,7 @@ if TYPE_CHECKING:
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.influence import influence as influence
     from evalkit.inference.mean_reversion import mean_reversion as mean_reversion
+    from evalkit.inference.mirrored import mirrored as mirrored
     from evalkit.inference.monitor import monitor as monitor
     from evalkit.inference.multiverse import multiverse as multiverse
     from evalkit.inference.multiverse import permuted as permuted
