@@ -1,7 +1,8 @@
 """Inference and bands: what is timed, and how each package is asked for it.
 
 The wild bootstrap tests a static two-way coefficient with 9,999 draws of signs, from a data frame.
-A package without fixed effects is given outcome and treatment freed of them, which is not timed. Sizes of the ordered probit are counties and pupils of each.
+A package without fixed effects is given outcome and treatment freed of them, which is not timed.
+Sizes of the ordered probit are counties and pupils of each.
 """
 
 from __future__ import annotations
