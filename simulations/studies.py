@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from simulations.bounds import BOUNDS
 from simulations.certification import CERTIFICATION
 from simulations.did import DID
 from simulations.funding import FUNDING
@@ -15,5 +16,5 @@ from simulations.townships import TOWNSHIPS
 from simulations.value_added import VALUE_ADDED
 
 COUNTIES = (MEASURES, FUNDING, CERTIFICATION, TOWNSHIPS, GROUP_SCHOOLING)
-ALL = (DID, INFERENCE, MICHIGAN, SENSITIVITY, VALUE_ADDED, GAPS, *COUNTIES)
+ALL = (DID, INFERENCE, MICHIGAN, SENSITIVITY, BOUNDS, VALUE_ADDED, GAPS, *COUNTIES)
 STUDIES = {study.name: study for study in ALL}
