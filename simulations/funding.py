@@ -173,5 +173,5 @@ FUNDING = Study(
     "funding",
     {"as_assumed": Design("the assumptions of the committed study, another seed", draw)},
     {"dose_response": Method(slopes, {"CR1": clustered}, truths=("sample",))},
-    sizes={136: 100},
+    sizes={136: 200},
 )  # fmt: skip
