@@ -22,11 +22,18 @@ class Placeholder(nodes.General, nodes.Element):
 
 
 class ClaimsIndex(SphinxDirective):
-    """Each claim with its value, its evidence, its cell and other pages that print it."""
+    """Each claim with its value, its evidence, its cell and other pages that print it.
+
+    `{claims-index} real documented` lists those of some tiers, so that no page is heavy.
+    """
+
+    optional_arguments = len(tiers.TIERS)
 
     def run(self) -> list[Node]:
+        if strange := set(self.arguments) - set(tiers.TIERS):
+            raise self.error(f"unknown tiers {sorted(strange)}: use {', '.join(tiers.TIERS)}")
         store.add(self.env, "generated", self.name)
-        return [Placeholder()]
+        return [Placeholder("", tiers=self.arguments or list(tiers.TIERS))]
 
 
 def reread(
@@ -35,9 +42,9 @@ def reread(
     return [page for page in store.table(env, "generated") if page in env.found_docs]
 
 
-def claims_table(app: Sphinx, docname: str) -> Node:
-    found = register.of(app.env)
-    if not found.claims:
+def claims_table(app: Sphinx, docname: str, wanted: list[str]) -> Node:
+    found = {k: c for k, c in register.of(app.env).claims.items() if c.provenance in wanted}
+    if not found:
         return nodes.paragraph(NOTHING, NOTHING)
     cells = {row[0]: page for page, rows in store.table(app.env, "anchors").items() for row in rows}
     pages: dict[str, list[str]] = {}
@@ -46,7 +53,7 @@ def claims_table(app: Sphinx, docname: str) -> Node:
             if page not in pages.setdefault(row[0], []):
                 pages[row[0]].append(page)
     body = []
-    for key, claim in found.claims.items():
+    for key, claim in found.items():
         value: list[Node] = [nodes.Text(claim.display)]
         if claim.se:
             value.append(nodes.Text(f" ({claim.se})"))
@@ -138,7 +145,7 @@ def link_to_exhibit(
 
 def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for place in list(doctree.findall(Placeholder)):
-        place.replace_self(claims_table(app, docname))
+        place.replace_self(claims_table(app, docname, place["tiers"]))
         resolve(app, doctree)
 
 
