@@ -30,8 +30,7 @@ PUPILS, REGISTER, PLACES, TOWNS = (
 
 def answers(found: ek.Inference, targets: Mapping[str, int]) -> dict[str, Answer]:
     """What is said of some targets, by their places."""
-    columns = (found.estimate, found.std_error, found.conf_low, found.conf_high, found.p_value)
-    return {name: Answer(*(float(column[k]) for column in columns)) for name, k in targets.items()}
+    return {name: Answer.of(found, k) for name, k in targets.items()}
 
 
 # Selection by what is not seen.

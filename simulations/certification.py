@@ -100,10 +100,7 @@ def judged(data: Counties, made: Mapping[str, ek.Estimate]) -> Mapping[str, Answ
                  for when, at in WHEN.items()}  # fmt: skip
         for when, estimate in parts.items():
             if len(estimate) == 1:
-                found = ek.infer(estimate, few="show")
-                numbers = (found.estimate, found.std_error, found.conf_low, found.conf_high,
-                           found.p_value)  # fmt: skip
-                out[f"{event}: {when}"] = Answer(*(float(column[0]) for column in numbers))
+                out[f"{event}: {when}"] = Answer.of(ek.infer(estimate, few="show"))
     return out
 
 
@@ -111,5 +108,5 @@ CERTIFICATION = Study(
     "certification",
     {"as_assumed": Design("the assumptions of the committed study, another seed", draw)},
     {"callaway_santanna": Method(events, {"CR1": judged})},
-    sizes={136: 100},
+    sizes={136: 200},
 )

@@ -6,15 +6,17 @@ error that so many pupils and classes give it; marks are not rounded, and tests 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 from scipy.special import ndtr
 
 from evalkit.data.simulate import Assumptions
-from evalkit.data.simulate.assumptions import LEVELS, SUBJECTS
-from evalkit.data.simulate.calendar import calendar
+from evalkit.data.simulate.assumptions import LEVELS, STRATA, SUBJECTS
+from evalkit.data.simulate.calendar import Calendar, calendar
 from evalkit.data.simulate.effects import FLOOR, effects, starts
 from evalkit.data.simulate.places import Places, places
 from evalkit.data.simulate.pupils import ALIKE, OF_CLASS, OFFSET, composition, leaving
@@ -22,6 +24,25 @@ from evalkit.data.simulate.resources import standard
 from evalkit.data.simulate.tables import REVIEW
 
 Array: TypeAlias = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class County:
+    """One county: scores and prior scores ``(S, T, 2)`` by subject, and what measures do to them.
+
+    ``untreated`` is the score without any measure; ``moved`` ``(S, T)`` what a pilot does to the
+    prior score by keeping pupils who would have left; ``effects`` what each measure adds to the
+    score, ``score`` their sum. What is of a closed school is NaN.
+    """
+
+    places: Places
+    calendar: Calendar
+    begun: Mapping[str, Array]
+    untreated: Array
+    score: Array
+    prior: Array
+    moved: Array
+    effects: Mapping[str, Array]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,39 +78,90 @@ def study(a: Assumptions) -> Schools:
 
 
 def county(a: Assumptions, number: int) -> Schools:
-    """One county; see ``evalkit.data.simulate.county`` for the same with pupils."""
-    p, rng = places(a, number), np.random.default_rng([a.seed, number])
-    level, prior, score = _scores(a, p, rng)
-    nobody = composition(a, p, leaving(a, p, np.full(a.schools, np.inf)))
-    past = np.where(p.open, score.mean(axis=2) + a.persistence * nobody, np.nan)
-    c = calendar(a, p, past)
-    stays = leaving(a, p, np.where(p.stratum > 0, c.pilot[p.town], np.inf))
-    shift = composition(a, p, stays)
-    low = ndtr(-(level[:, None] + shift) / (a.pupil_sd * np.sqrt((1 + ALIKE) / 2)))
-    weight = 1 + a.tilt * (2 * low - 1)
-    begun = starts(a, p, c)
-    made = {name: weight * size for name, size in effects(a, p, begun).items()}
-    score = score + (a.persistence * shift + sum(made.values()))[:, :, None]
-    blur = np.sqrt(1 / a.reliability - 1) / np.sqrt(np.maximum(p.tested, 1))
-    prior = prior + shift[:, :, None] + blur[:, :, None] * rng.normal(size=prior.shape)
-    closed = ~p.open
-    score[closed], prior[closed] = np.nan, np.nan
-    everybody, years = np.ones(a.schools), np.array(a.years)
+    """One county, by school and test year."""
+    rng = np.random.default_rng([a.seed, number])
+    c = drawn(a, number, rng)
+    p, everybody = c.places, np.ones(a.schools)
     return Schools(
         county=np.full(a.schools, number),
         stratum=p.stratum,
         junior=p.junior,
-        money=everybody * c.money,
-        creation=everybody * c.creation,
+        money=everybody * c.calendar.money,
+        creation=everybody * c.calendar.creation,
         pupils=p.pupils,
         tested=p.tested.astype(float),
-        member=(years >= begun["group_member"][:, None]).astype(float),
-        spending=_spending(a, p, c.money, rng),
-        funding=made["funding"],
-        score=score,
-        prior=prior,
-        stage=np.tile(_stages(a, p, score, c.creation), (a.schools, 1)),
+        member=(np.array(a.years) >= c.begun["group_member"][:, None]).astype(float),
+        spending=_spending(a, p, c.calendar.money, rng),
+        funding=c.effects["funding"],
+        score=c.score,
+        prior=c.prior,
+        stage=np.tile(_stages(a, p, c.score, c.calendar.creation), (a.schools, 1)),
     )
+
+
+def drawn(a: Assumptions, number: int, rng: np.random.Generator) -> County:
+    """One county, counted from 1; see ``evalkit.data.simulate.county`` for the same with pupils."""
+    p = places(a, number)
+    level, prior, score = _scores(a, p, rng)
+    nobody = composition(a, p, leaving(a, p, np.full(a.schools, np.inf)))
+    untreated = score + a.persistence * nobody[:, :, None]
+    c = calendar(a, p, np.where(p.open, untreated.mean(axis=2), np.nan))
+    shift = composition(a, p, leaving(a, p, np.where(p.stratum > 0, c.pilot[p.town], np.inf)))
+    moved, begun = shift - nobody, starts(a, p, c)
+    low = ndtr(-(level[:, None] + shift) / (a.pupil_sd * np.sqrt((1 + ALIKE) / 2)))
+    weight = 1 + a.tilt * (2 * low - 1)
+    added = {name: weight * size for name, size in effects(a, p, begun).items()}
+    score = untreated + (a.persistence * moved + sum(added.values()))[:, :, None]
+    blur = np.sqrt(1 / a.reliability - 1) / np.sqrt(np.maximum(p.tested, 1))
+    prior = prior + shift[:, :, None] + blur[:, :, None] * rng.normal(size=prior.shape)
+    for values in (untreated, score, prior):
+        values[~p.open] = np.nan
+    return County(p, c, begun, untreated, score, prior, moved, added)
+
+
+def frame(a: Assumptions) -> pd.DataFrame:
+    """Every county of a study: one row per school and year, of the schools open throughout.
+
+    ``score`` and ``progress`` as :func:`evalkit.data.county.scores.school_scores` gives them, and
+    the same with ``_0`` where no measure does anything; subjects are averaged. ``first``: test year
+    of the town's pilot; ``joined`` and ``role`` in the group, ``begun`` of its county's first
+    group; ``effect_`` of each measure.
+    """
+    parts = [
+        _columns(a, drawn(a, number, np.random.default_rng([a.seed, number])))
+        for number in range(1, a.counties + 1)
+    ]
+    return pd.DataFrame({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+
+def _columns(a: Assumptions, found: County) -> dict[str, Array]:
+    p, c = found.places, found.calendar
+    kept, times = np.flatnonzero(p.opens == a.first), len(a.years)
+    score, untreated, prior = (
+        values.mean(axis=2) for values in (found.score, found.untreated, found.prior)
+    )
+    units = {
+        "school": 1000 * p.county + np.arange(a.schools),
+        "county": np.full(a.schools, p.county),
+        "town": 1000 * p.county + p.town,
+        "stratum": np.array(STRATA)[p.stratum],
+        "role": c.role,
+        "joined": c.joined,
+        "begun": np.full(a.schools, c.joined.min()),
+        "first": c.pilot[p.town],
+    }
+    rows = {
+        "score": score,
+        "progress": score - a.persistence * prior,
+        "score_0": untreated,
+        "progress_0": untreated - a.persistence * (prior - found.moved),
+        **{f"effect_{name}": size for name, size in found.effects.items()},
+    }
+    return {
+        "year": np.tile(np.array(a.years), len(kept)),
+        **{name: np.repeat(values[kept], times) for name, values in units.items()},
+        **{name: values[kept].ravel() for name, values in rows.items()},
+    }
 
 
 def _scores(a: Assumptions, p: Places, rng: np.random.Generator) -> tuple[Array, Array, Array]:

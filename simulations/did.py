@@ -71,15 +71,9 @@ def judged(vcov: Literal["CR1", "CR2", "CR3"]) -> Judge:
         if vcov != "CR1" and panel.n_units > LARGE:
             return {}
         found = {id(one): ek.infer(one, vcov=vcov, few="show") for one in made.values()}
-        return {target: _answer(found[id(one)]) for target, one in made.items()}
+        return {target: Answer.of(found[id(one)]) for target, one in made.items()}
 
     return judge
-
-
-def _answer(found: ek.Inference) -> Answer:
-    low, high = float(found.conf_low[0]), float(found.conf_high[0])
-    estimate, error = float(found.estimate[0]), float(found.std_error[0])
-    return Answer(estimate, error, low, high, float(found.p_value[0]))
 
 
 def resampled(found: Resampled, p_value: float) -> Answer:

@@ -157,10 +157,7 @@ def clustered(data: Stacked, made: Mapping[str, ek.Estimate]) -> Mapping[str, An
     for name, estimate in made.items():
         if name == SPENT:
             continue
-        found = ek.infer(estimate, few="show")
-        low, high = float(found.conf_low[0]), float(found.conf_high[0])
-        error, p_value = float(found.std_error[0]), float(found.p_value[0])
-        out[name] = Answer(float(found.estimate[0]), error, low, high, p_value)
+        out[name] = Answer.of(ek.infer(estimate, few="show"))
     iv = made[SPENT]
     ratio = ek.anderson_rubin(iv, numerator=("reduced_form",), denominator=("first_stage",))
     error = float(ek.infer(iv, few="show").std_error[0])

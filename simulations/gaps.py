@@ -192,12 +192,7 @@ def counties(number: int, sd: Array) -> Callable[[ek.Panel], Made]:
 
 def judge(panel: ek.Panel, made: Made) -> Mapping[str, Answer]:
     """Intervals by `ek.infer`."""
-    return {target: _answer(ek.infer(one)) for target, one in made.items()}
-
-
-def _answer(found: ek.Inference) -> Answer:
-    columns = (found.estimate, found.std_error, found.conf_low, found.conf_high, found.p_value)
-    return Answer(*(float(column[0]) for column in columns))
+    return {target: Answer.of(ek.infer(one)) for target, one in made.items()}
 
 
 def asked(estimate: Callable[[ek.Panel], Made], designs: Iterable[str],

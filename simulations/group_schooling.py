@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import evalkit as ek
-from simulations.redrawn import study
+from simulations import counties
 from simulations.study import Answer, Design, Judge, Method, Study, World
 from simulations.townships import RULES, assumptions
 
@@ -79,14 +79,12 @@ def judged(rule: str) -> Judge:
 
 def answer(cells: ek.Estimate) -> Answer:
     """The effect in the third year, clustered by county."""
-    found = ek.infer(ek.aggregate(cells, by="event").select(event=YEAR), few="show")
-    columns = (found.estimate, found.std_error, found.conf_low, found.conf_high, found.p_value)
-    return Answer(*(float(column[0]) for column in columns))
+    return Answer.of(ek.infer(ek.aggregate(cells, by="event").select(event=YEAR), few="show"))
 
 
 def draw(rng: np.random.Generator, n: int) -> World:
     """A world, with the mean true effect of group schooling on what each side compares."""
-    frame = study(assumptions(rng, n))
+    frame = counties.frame(assumptions(rng, n))
     frame["effect"] = frame[EFFECTS].sum(axis=1)
     effects = made(sides(frame, "effect"))
     truth = {name: {"sample": answer(one).estimate} for name, one in effects.items()}

@@ -88,8 +88,7 @@ def judged(**options: Any) -> Judge:
     """Intervals and tests by `ek.infer`."""
 
     def judge(panel: ek.Panel, made: ek.Estimate) -> Mapping[str, Answer]:
-        found = ek.infer(made, **options)
-        return {EFFECT: _answer(found, float(found.std_error[0]))}
+        return {EFFECT: Answer.of(ek.infer(made, **options))}
 
     return judge
 
@@ -98,14 +97,11 @@ def tested(test: Callable[[ek.Panel, ek.Estimate], Tested]) -> Judge:
     """Intervals and tests by draws."""
 
     def judge(panel: ek.Panel, made: ek.Estimate) -> Mapping[str, Answer]:
-        return {EFFECT: _answer(test(panel, made), np.nan)}
+        found = test(panel, made)
+        parts = (found.conf_low, found.conf_high, found.p_value)
+        return {EFFECT: Answer(made.theta[0], np.nan, *(float(part[0]) for part in parts))}
 
     return judge
-
-
-def _answer(found: Any, error: float) -> Answer:
-    low, high = float(found.conf_low[0]), float(found.conf_high[0])
-    return Answer(float(found.estimate[0]), error, low, high, float(found.p_value[0]))
 
 
 def dealt(

@@ -186,12 +186,7 @@ def alone(data: Adopted) -> Made:
 
 def clustered(data: Adopted, made: Made) -> Mapping[str, Answer]:
     """CR1 by county, for all measures."""
-    out = {}
-    for name, one in made.items():
-        found = ek.infer(one, few="show")
-        numbers = (found.estimate, found.std_error, found.conf_low, found.conf_high, found.p_value)
-        out[name] = Answer(*(float(column[0]) for column in numbers))
-    return out
+    return {name: Answer.of(ek.infer(one, few="show")) for name, one in made.items()}
 
 
 JUDGES = {"CR1": clustered}

@@ -60,10 +60,7 @@ def clustered(by_unit: bool = False, **options: Any) -> Callable[..., Mapping[st
 
     def judge(panel: ek.Panel, made: ek.Estimate) -> Mapping[str, Answer]:
         estimate = replace(made, cluster=made.units) if by_unit else made
-        found = ek.infer(estimate, **{"few": "show", **options})
-        low, high = float(found.conf_low[0]), float(found.conf_high[0])
-        error, p_value = float(found.std_error[0]), float(found.p_value[0])
-        return {EFFECT: Answer(float(found.estimate[0]), error, low, high, p_value)}
+        return {EFFECT: Answer.of(ek.infer(estimate, **{"few": "show", **options}))}
 
     return judge
 

@@ -12,6 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
+from evalkit import Inference
 from evalkit.core.provenance import Provenance
 
 SEED = 20261122
@@ -59,6 +60,12 @@ class Answer:
     low: Value
     high: Value
     p_value: Value = np.nan
+
+    @classmethod
+    def of(cls, found: Inference, at: int = 0) -> Answer:
+        """What inference says of one coordinate."""
+        parts = (found.estimate, found.std_error, found.conf_low, found.conf_high, found.p_value)
+        return cls(*(float(part[at]) for part in parts))
 
 
 Judge: TypeAlias = Callable[[Any, Any], Mapping[str, Answer]]

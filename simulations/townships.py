@@ -15,7 +15,7 @@ import pandas as pd
 
 import evalkit as ek
 from evalkit.data.simulate.assumptions import Assumptions
-from simulations.redrawn import study
+from simulations import counties
 from simulations.study import Answer, Design, Judge, Method, Study, World
 
 SCHOOLS = 24  # of a county, as in the study that the book reads
@@ -102,11 +102,7 @@ def judged(rule: str) -> Judge:
 def answers(cells: ek.Estimate) -> dict[str, Answer]:
     found = ek.infer(ek.aggregate(cells, by="cohort").select(side="difference"), few="show")
     at = {key[-1]: k for k, key in enumerate(found.keys)}
-    columns = (found.estimate, found.std_error, found.conf_low, found.conf_high, found.p_value)
-    return {
-        name: Answer(*(float(column[at[year]]) for column in columns))
-        for name, year in COHORTS.items()
-    }
+    return {name: Answer.of(found, at[year]) for name, year in COHORTS.items()}
 
 
 def dealt(rule: str) -> Judge:
@@ -125,7 +121,7 @@ def dealt(rule: str) -> Judge:
 
 def draw(rng: np.random.Generator, n: int) -> World:
     """A world, with the mean true effect on the schools (towns) that each cohort compares."""
-    frame = study(assumptions(rng, n))
+    frame = counties.frame(assumptions(rng, n))
     real, effect = pilots(frame, "progress"), pilots(frame, "effect_pilot_seat")
     found = {name: one.estimate for name, one in answers(triple(effect.schools)).items()}
     found[TOWNS] = float(ek.did.callaway_santanna(effect.towns[RULES[0]]).theta[0])

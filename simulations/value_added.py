@@ -6,6 +6,7 @@ estimates, as the design says.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -34,10 +35,8 @@ def interval(value: Any, deviation: Any) -> Answer:
 
 def inferred(made: ek.Estimate, *, vcov: Vcov = "CR1", tested: bool = True) -> Answer:
     """An interval, and a test of zero where zero is of interest, by contributions."""
-    found = ek.infer(made, vcov=vcov)
-    low, high = float(found.conf_low[0]), float(found.conf_high[0])
-    error, p = float(found.std_error[0]), float(found.p_value[0])
-    return Answer(float(found.estimate[0]), error, low, high, p if tested else np.nan)
+    answer = Answer.of(ek.infer(made, vcov=vcov))
+    return answer if tested else replace(answer, p_value=np.nan)
 
 
 # --- Multilevel models --------------------------------------------------------------------------

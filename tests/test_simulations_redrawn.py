@@ -9,12 +9,16 @@ import pytest
 
 import evalkit as ek
 from evalkit.data.simulate import county as pupils
-from simulations import group_schooling, redrawn, townships
+from simulations import counties, group_schooling, townships
 from simulations.study import Cell
 
 SMALL = ek.simulate.Assumptions(seed=3, counties=30, schools=24)
 # Relative: what drawing some hundred schools anew moves, within schools and between them; three SE.
 CLOSE = (0.06, 0.12)
+
+
+def one(number):
+    return counties.drawn(SMALL, number, np.random.default_rng([SMALL.seed, number]))
 
 
 def spread(values):
@@ -30,25 +34,26 @@ def test_schools_vary_as_those_of_the_simulator_whose_pupils_are_drawn():
         drift = found.untreated - SMALL.persistence * found.prior
         long.append([pupils.cell_means(SMALL, found.pupils, v.mean(axis=1))[kept]
                      for v in (found.untreated, drift)])  # fmt: skip
-        made = redrawn.county(SMALL, number)
-        drift = made.untreated - SMALL.persistence * made.prior
-        short.append([made.untreated[kept], drift[kept]])
+        made = one(number)
+        untreated, prior = made.untreated.mean(axis=2), made.prior.mean(axis=2)
+        drift = untreated - SMALL.persistence * prior
+        short.append([untreated[kept], drift[kept]])
     for k in (0, 1):
         theirs, ours = (spread(np.concatenate([one[k] for one in many])) for many in (long, short))
         assert np.all(np.abs(np.sqrt(np.divide(ours, theirs)) - 1) < CLOSE)
 
 
 def test_places_and_dates_are_those_of_the_simulator():
-    theirs, ours = pupils.county(SMALL, 4), redrawn.county(SMALL, 4)
+    theirs, ours = pupils.county(SMALL, 4), one(4)
     np.testing.assert_array_equal(ours.places.pupils, theirs.places.pupils)
     for name in ("groups", "money", "managed"):
         assert getattr(ours.calendar, name) == getattr(theirs.calendar, name)
 
 
 def test_the_study_without_measures_is_the_same_less_what_they_add():
-    frame = redrawn.study(SMALL)
+    frame = counties.frame(SMALL)
     added = frame.filter(like="effect_").sum(axis=1)
-    still = redrawn.study(SMALL.quiet())
+    still = counties.frame(SMALL.quiet())
     np.testing.assert_allclose(still["score"], frame["score_0"], atol=1e-12)
     np.testing.assert_allclose(frame["progress"] - frame["progress_0"], added, atol=1e-12)
 
@@ -66,7 +71,7 @@ def test_without_noise_both_rules_of_comparison_find_the_truth_of_drawn_towns(mo
 
 
 def test_members_are_the_weakest_of_the_year_before_and_leads_the_best():
-    frame = redrawn.study(SMALL)
+    frame = counties.frame(SMALL)
     before = frame[frame["year"] == frame["begun"] - 1]
     mean = before.groupby("role")["score"].mean()
     assert mean[group_schooling.MEMBER] < mean[0] < mean[group_schooling.LEAD]

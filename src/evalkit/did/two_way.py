@@ -65,14 +65,7 @@ def two_by_two(panel: Panel) -> Estimate:
     >>> ek.did.two_by_two(panel).theta
     array([1.])
     """
-    require_contrast(panel)
-    starts = Starts.of(panel)
-    if len(starts.start) > 2:
-        labels = map(starts.label, range(len(starts.start) - 1))
-        raise IdentificationError(
-            f"units adopt in {some(labels)}: a two-by-two has one adoption date. Keep one cohort "
-            "with the never-treated, or use an estimator for staggered adoption."
-        )
+    starts = require_one_date(panel, "a two-by-two has", "use an estimator for staggered adoption")
     # Periods inside a window are left out on both sides, or their trends would not cancel.
     change = Change.of(
         panel, panel.clock[panel.time] >= starts.start[0], starts.known(0)[panel.time]
@@ -263,6 +256,19 @@ def event_times(panel: Panel) -> tuple[Matrix, Codes]:
         return starts.event, np.broadcast_to(size[:, None], shape)
     cell = starts.code[panel.unit] * shape[1] + panel.time
     return starts.event, np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def require_one_date(panel: Panel, need: str, otherwise: str = "") -> Starts:
+    """The dates of a panel of one cohort and the never-treated; refuse any other."""
+    require_contrast(panel)
+    starts = Starts.of(panel)
+    if len(starts.start) > 2:
+        labels = map(starts.label, range(len(starts.start) - 1))
+        raise IdentificationError(
+            f"units adopt in {some(labels)}: {need} one adoption date. Keep one cohort with the "
+            f"never-treated{f', or {otherwise}' if otherwise else ''}"
+        )
+    return starts
 
 
 def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:

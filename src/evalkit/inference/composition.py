@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Flags, Groups, Vector
 from evalkit.core.checks import check_level, check_names
-from evalkit.core.errors import IdentificationError, PanelError, check_option, some
+from evalkit.core.errors import IdentificationError, PanelError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
@@ -21,7 +20,7 @@ from evalkit.core.panel import Panel
 from evalkit.core.provenance import Provenance
 from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
-from evalkit.did.two_way import require_contrast
+from evalkit.did.two_way import require_one_date
 from evalkit.inference.covariance import clusters_of, covariance
 from evalkit.inference.few import Few, doubt
 from evalkit.inference.infer import Inference, guarded, judge, warn
@@ -243,14 +242,7 @@ def _bounds(panel: Panel, seen: str) -> tuple[Estimate, float, str]:
 
 def _cells(panel: Panel, seen: str) -> dict[tuple[bool, bool], _Cell]:
     """The four cells, by treated and after."""
-    require_contrast(panel)
-    starts = Starts.of(panel)
-    if len(starts.start) > 2:
-        labels = map(starts.label, range(len(starts.start) - 1))
-        raise IdentificationError(
-            f"units adopt in {some(labels)}: composition bounds need one adoption date. Keep one "
-            "cohort with the never-treated"
-        )
+    starts = require_one_date(panel, "composition bounds need")
     flag = panel.column(seen)
     strange = np.flatnonzero((flag != 0) & (flag != 1))
     if len(strange):

@@ -13,6 +13,7 @@ import numpy as np
 from evalkit.core.errors import OptionError, check_option, some
 from evalkit.core.panel import Panel
 from evalkit.data.county.describe import county_of_unit
+from evalkit.data.county.scores import TEST, standardised, tested
 from evalkit.data.county.study import CountyStudy, first_test_year
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 Sides: TypeAlias = Literal["stratum", "prior"]
 
 KEYS = ["county_code", "year"]
-TEST = ["year", "grade", "subject"]
 LEAST = 2  # counties without any measure, however few there are in all
 
 
@@ -42,14 +42,9 @@ def school_tests(study: CountyStudy) -> pd.DataFrame:
         With ``county_code``, ``stratum`` and ``prior``: ``low_prior`` and ``high_prior`` are the
         schools below and above the median of their county in the prior scores of their first year.
     """
-    rows = study.table("school_cohort").dropna(subset=["n_tested", "mean", "sd"])
-    n, mean, sd = (rows[name].astype(float) for name in ("n_tested", "mean", "sd"))
-    test = [rows[name] for name in TEST]
-    total = n.groupby(test).transform("sum")
-    off = mean - (n * mean).groupby(test).transform("sum") / total
-    square = (n * (sd**2 + off**2)).groupby(test).transform("sum") / total
+    rows = tested(study)
     school = study.table("school")[["school_id", "county_code", "stratum"]]
-    out = rows.assign(score=off / np.sqrt(square)).merge(school, on="school_id")
+    out = rows.assign(score=standardised(rows)).merge(school, on="school_id")
     out = out.assign(prior=_by_prior(out))
     out.attrs["provenance"] = study.provenance
     return out

@@ -33,35 +33,45 @@ def school_scores(study: CountyStudy) -> pd.DataFrame:
     ----------
     study : CountyStudy
     """
-    rows = study.table("school_cohort").dropna(subset=["n_tested", "mean", "sd"])
-    out = scale(rows).merge(study.table("school"), on="school_id")
+    out = scale(tested(study)).merge(study.table("school"), on="school_id")
     prefecture = study.table("county")[["county_code", "prefecture_code"]]
     out = out.merge(prefecture.drop_duplicates("county_code"), on="county_code")
     out.attrs["provenance"] = study.provenance
     return out
 
 
+def tested(study: CountyStudy) -> pd.DataFrame:
+    """The rows of ``school_cohort`` that have a mean, a spread and pupils."""
+    return study.table("school_cohort").dropna(subset=["n_tested", "mean", "sd"])
+
+
+def average(rows: pd.DataFrame, values: Vector) -> Vector:
+    """Mean over the pupils of each test, on every row; without those of whom it is unknown."""
+    import pandas as pd
+
+    n, known = rows["n_tested"].to_numpy(float), np.isfinite(values)
+    test = pd.factorize(pd.MultiIndex.from_frame(rows[TEST]))[0]
+    total = np.bincount(test, np.where(known, n * values, 0.0))
+    size = np.bincount(test, n * known)
+    mean = np.divide(total, size, out=np.full(len(size), np.nan), where=size > 0)
+    return np.asarray(mean[test])
+
+
+def standardised(rows: pd.DataFrame) -> Vector:
+    """Mean of each row less that of all pupils of its test, in standard deviations of these."""
+    mean, sd = (rows[name].to_numpy(float) for name in ("mean", "sd"))
+    off = mean - average(rows, mean)
+    return np.asarray(off / np.sqrt(average(rows, sd**2 + off**2)))
+
+
 def scale(rows: pd.DataFrame) -> pd.DataFrame:
     """Scores by school and year, from rows of ``school_cohort``; see :func:`school_scores`."""
     import pandas as pd
 
-    n = rows["n_tested"].to_numpy(float)
-    test = pd.factorize(pd.MultiIndex.from_frame(rows[TEST]))[0]
-    mean, sd, before = (
-        rows[name].to_numpy(float, na_value=np.nan) for name in ("mean", "sd", "mean_prior")
-    )
-
-    def average(values: Vector) -> Vector:
-        """Mean over the pupils of each test, on every row; without those of whom it is unknown."""
-        known = np.isfinite(values)
-        total = np.bincount(test, np.where(known, n * values, 0.0))
-        size = np.bincount(test, n * known)
-        mean = np.divide(total, size, out=np.full(len(size), np.nan), where=size > 0)
-        return np.asarray(mean[test])
-
-    off, earlier = mean - average(mean), before - average(before)
-    score = off / np.sqrt(average(sd**2 + off**2))
-    prior = earlier / np.sqrt(average(earlier**2))
+    n, score = rows["n_tested"].to_numpy(float), standardised(rows)
+    before = rows["mean_prior"].to_numpy(float, na_value=np.nan)
+    earlier = before - average(rows, before)
+    prior = earlier / np.sqrt(average(rows, earlier**2))
     first = (rows["year"] == rows["year"].min()).to_numpy() & np.isfinite(prior)
     slope = float(np.average(score[first] * prior[first], weights=n[first])) if first.any() else 0.0
     unit, keys = pd.factorize(pd.MultiIndex.from_frame(rows[YEAR]), sort=True)
