@@ -27,8 +27,10 @@ def placebo_dates(
     outcomes. Each treated unit had a rank among all units, by its mean outcome in the ``window``
     periods before it adopted; at a placebo date those units adopt that have the same ranks then.
     If the worst (or best) are picked, they come back towards the mean without any reform, and the
-    placebo effects show by how much. Subtract their average from the effect, or do better: compare
-    with controls that have the same past.
+    placebo effects show by how much. They overstate it if many are picked: the controls are those
+    who were not, and fall back as the others rise. With a share :math:`p` of all units picked, the
+    rise itself is :math:`1-p` times the placebo effect. Subtract that, or do better: compare with
+    controls that have the same past.
 
     Judge the result with :func:`infer`; its covariance over dates is exact, and :func:`wald` tests
     all dates at once.
