@@ -24,9 +24,9 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 BEFORE, AFTER = (-2, -1), (0, 1)  # test years around the first one under the new standard
 WITHIN = 150  # pupils on either side of the floor
-EVERYBODY, VILLAGES, MEMBERS, KINK, SPENT = (
+EVERYBODY, VILLAGES, MEMBERS, KINK, SPENT, ELSE = (
     "all schools", "village schools of a county", "membership held fixed",
-    "kink at the floor", "effect of spending",
+    "kink at the floor", "effect of spending", "all schools, all but funding",
 )  # fmt: skip
 CELL = ("unit", ("cell", "time"))
 
@@ -98,8 +98,14 @@ def draw(rng: np.random.Generator, n: int) -> World:
     a = Assumptions(seed=int(rng.integers(2**31)), counties=n, schools=24)
     made = stacked(counties.study(a), a)
     c = made.columns
-    null = replace(made, columns={**c, "score": c["score"] - c["funding"]})
-    return World(made, _truth(c, a), null)
+    return World(made, _truth(c, a), without_funding(made))
+
+
+def without_funding(made: Stacked) -> Stacked:
+    """The same schools where the money does nothing and all else is as it was."""
+    c = made.columns
+    bare = {"score": c["score"] - c["funding"], "funding": np.zeros_like(c["funding"])}
+    return replace(made, columns={**c, **bare})
 
 
 def _truth(c: Mapping[str, Array], a: Assumptions) -> Mapping[str, Mapping[str, float]]:
@@ -112,6 +118,7 @@ def _truth(c: Mapping[str, Array], a: Assumptions) -> Mapping[str, Mapping[str, 
               KINK: near}  # fmt: skip
     truth = {name: {"sample": float(per_dose[rows].mean())} for name, rows in inside.items()}
     truth[SPENT] = {"sample": float(per_dose[villages].mean() / a.pass_through)}
+    truth[ELSE] = {"sample": 0.0}
     return truth
 
 
@@ -123,7 +130,8 @@ def slopes(data: Stacked) -> dict[str, ek.Estimate]:
     """Slopes in the dose by comparison, of the score given the prior score."""
     c = data.columns
     near: dict[str, Any] = {"start": 1, "covariates": ["prior"]}
-    level = data.panel(c["wave"] * 2 + c["junior"])
+    cohort = c["wave"] * 2 + c["junior"]
+    level, bare = data.panel(cohort), without_funding(data).panel(cohort)
     v = data.where(_villages(c))
     small = v.by_wave("small", v.columns["would"])
     cell = v.columns["wave"] * 1000 + v.columns["county"]
@@ -136,6 +144,7 @@ def slopes(data: Stacked) -> dict[str, ek.Estimate]:
         MEMBERS: ek.did.dose_response(panel, absorb=CELL, by_time=list(small), **in_group),
         KINK: kink(v),
         SPENT: both,
+        ELSE: ek.did.dose_response(bare, absorb=CELL, **near),
     }
 
 
