@@ -79,7 +79,9 @@ def judged(data: Panels, made: Cells) -> Mapping[str, Answer]:
             for side, one in made.items()
         }
         parts[GAP] = parts["urban"] - parts["rural"]
-        out |= {f"{side}, {when}": Answer.of(ek.infer(one)) for side, one in parts.items()}
+        out |= {
+            f"{side}, {when}": Answer.of(ek.infer(one, few="show")) for side, one in parts.items()
+        }
     return out
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from evalkit.data.simulate import draws
 from evalkit.data.simulate.county import County
@@ -44,7 +43,7 @@ def survey_year(found: County) -> pd.DataFrame:
         "role": roles,
     }
     unsatisfied = 1 - a.satisfied
-    cuts = ndtri([*(unsatisfied * share for share in BELOW), unsatisfied + a.satisfied / 2])
+    shares = [*(unsatisfied * share for share in BELOW), unsatisfied + a.satisfied / 2]
     climate = draws.normal(a.seed, "climate", p.county, s)
     person = draws.normal(a.seed, "respondent", p.county, s, year, k)
     for item in range(1, ITEMS + 1):
@@ -54,6 +53,6 @@ def survey_year(found: County) -> pd.DataFrame:
             + np.sqrt(PERSON) * person
             + np.sqrt(1 - SCHOOL - PERSON) * own
         )
-        columns[f"item_{item}"] = 1 + np.searchsorted(cuts, latent)
+        columns[f"item_{item}"] = 1 + np.searchsorted(draws.bell(shares), latent)
     columns["weight"] = np.rint(stands_for)
     return pd.DataFrame(columns)
