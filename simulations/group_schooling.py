@@ -1,7 +1,8 @@
 """The study of group schooling: member and lead schools chosen on their last scores.
 
 The weakest schools of a county become members and the best ones lead, so that both come back to
-where they were. Schools of counties without groups are the controls.
+where they were. Schools of counties without groups are the controls; members are held against
+schools of their own counties too, and compared where no measure does anything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from simulations.study import Answer, Design, Judge, Method, Study, World
 from simulations.townships import RULES, assumptions
 
 YEAR = 2  # years since the county's first group; the effect of that group is full
-MEMBER, LEAD = 2, 1
+MEMBER, LEAD, BRANCH = 2, 1, 3
+PICK = "members, no measure"
 EFFECTS = [f"effect_group_{name}" for name in ("member", "lead", "neighbour")]
 
 
@@ -39,6 +41,25 @@ def sides(frame: pd.DataFrame, outcome: str) -> dict[str, ek.Panel]:
     gap = (strata["urban"] - strata["rural"]).rename(outcome).dropna().reset_index()
     out["gap"] = _panel(gap, outcome, "county")
     return out
+
+
+def within(frame: pd.DataFrame, outcome: str) -> dict[str, ek.Panel]:
+    """Panels of members and of schools of their own counties: all others, or those out of reach."""
+    role, never = frame["role"], np.isinf(frame["begun"])
+    reached = frame["town"].isin(frame.loc[role > LEAD, "town"])
+    dated = frame.assign(begun=frame["begun"].where(role == MEMBER, np.inf))
+    others = ~never & ~role.isin([MEMBER, BRANCH])
+    sets = {"members, own county": others, "members, out of reach": others & (role == 0) & ~reached}
+    return {
+        name: _panel(dated[(role == MEMBER) | controls], outcome, "school")
+        for name, controls in sets.items()
+    }
+
+
+def compared(frame: pd.DataFrame, outcome: str) -> dict[str, ek.Panel]:
+    """Every comparison of one outcome; that of the pick is always without measures."""
+    pick = {PICK: sides(frame, "progress_0")["members"]}
+    return sides(frame, outcome) | within(frame, outcome) | pick
 
 
 def _panel(frame: pd.DataFrame, outcome: str, unit: str) -> ek.Panel:
@@ -83,12 +104,17 @@ def answer(cells: ek.Estimate) -> Answer:
 
 
 def draw(rng: np.random.Generator, n: int) -> World:
-    """A world, with the mean true effect of group schooling on what each side compares."""
+    """A world, with the mean true effect of group schooling on what each side compares.
+
+    Within a county it is the effect on members alone, whatever groups do to the schools beside.
+    """
     frame = counties.frame(assumptions(rng, n))
     frame["effect"] = frame[EFFECTS].sum(axis=1)
-    effects = made(sides(frame, "effect"))
+    alone = frame.assign(effect=frame["effect"].where(frame["role"] == MEMBER, 0.0))
+    effects = made(sides(frame, "effect") | within(alone, "effect"))
     truth = {name: {"sample": answer(one).estimate} for name, one in effects.items()}
-    return World(sides(frame, "progress"), truth, sides(frame, "progress_0"))
+    truth[PICK] = {"sample": 0.0}
+    return World(compared(frame, "progress"), truth, compared(frame, "progress_0"))
 
 
 GROUP_SCHOOLING = Study(
