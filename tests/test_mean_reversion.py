@@ -144,3 +144,19 @@ def test_bad_input_says_what_to_do(wrong):
         ek.mean_reversion(p, **options)
     for word in words:
         assert word in str(refused.value)
+
+
+def test_the_level_of_outcomes_moves_nothing():
+    score = autoregressive(60)
+    near = ek.mean_reversion(panel(score, EARLY), window=2)
+    far = ek.mean_reversion(panel(score + 1e9, EARLY), window=2)
+    assert far.theta == pytest.approx(near.theta, abs=1e-5)
+    assert far.vcov() == pytest.approx(near.vcov(), abs=1e-5)
+
+
+def test_a_spread_that_is_rounding_is_none():
+    score = autoregressive(60)
+    rng = np.random.default_rng(1)
+    score[:, START - 3 : START] = [rng.permutation([0.1, 0.2, 0.3]) for _ in score]  # means alike
+    with pytest.raises(IdentificationError, match="do not differ in the window"):
+        ek.mean_reversion(panel(score, EARLY), window=3)

@@ -9,7 +9,7 @@ import numpy as np
 
 from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Vector
-from evalkit.core.checks import check_whole
+from evalkit.core.checks import check_panel, check_whole
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -18,6 +18,7 @@ from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
 
+ROUNDING = 1e-13  # of the outcomes: a spread this small is none
 PARTS = ("seen", "pick", "rest")
 
 
@@ -72,6 +73,7 @@ def mean_reversion(panel: Panel, *, window: int = 1) -> Estimate:
     >>> bool(after.theta[0] > 1), bool(abs(after.theta[2]) < 0.2)
     (True, True)
     """
+    check_panel(panel)
     check_whole("window", window, 1)
     panel, start, dropped = _complete(panel)
     first = int(np.searchsorted(panel.clock, start))
@@ -82,9 +84,11 @@ def mean_reversion(panel: Panel, *, window: int = 1) -> Estimate:
             f"after; window={window} needs as many before, and one period more"
         )
     treated, y = np.isfinite(panel.cohort), panel.wide()
-    z = y[:, first - window : first].mean(axis=1)
     one, none = (_share(panel.unit_weight, side) for side in (treated, ~treated))
-    if np.ptp(z[~treated]) == 0:
+    scale = np.abs(y).max()
+    y = y - none @ y  # their level cancels, but not to the last digit
+    z = y[:, first - window : first].mean(axis=1)
+    if np.ptp(z[~treated]) <= ROUNDING * scale:
         raise IdentificationError(
             "the never-treated do not differ in the window: nothing can be picked on. Widen it"
         )
