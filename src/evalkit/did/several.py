@@ -123,11 +123,11 @@ def several_measures(
         check_whole("longest", longest, 0, "it counts periods")
     if panel.earliest is not None:
         raise OptionError("the panel has adoption windows of its own; give windows in earliest=")
-    given = _given(panel, "starts", starts)
-    first = {} if earliest is None else _given(panel, "earliest", earliest)
+    given = entries(panel, "starts", starts)
+    first = {} if earliest is None else entries(panel, "earliest", earliest)
     rows, notes = _outside(panel, given, first)
     inner = panel if rows.all() else panel.where(rows)
-    dates = _together(_dates(inner, given), interactions)
+    dates = _together(dates_of(inner, given), interactions)
     inner = inner.adopting(np.min(list(dates.values()), axis=0))
     if not (inner.treated > 0).any():
         raise IdentificationError("no observation is under any measure; check the dates in starts=")
@@ -162,7 +162,7 @@ def several_measures(
 # --- Dates --------------------------------------------------------------------------------------
 
 
-def _given(panel: Panel, option: str, given: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
+def entries(panel: Panel, option: str, given: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
     """The dates that are not empty, by measure and unit."""
     import pandas as pd
 
@@ -194,7 +194,7 @@ def _items(where: str, given: Any) -> list[tuple[Any, Any]]:
     return list(given.items())
 
 
-def _dates(panel: Panel, given: dict[str, dict[Any, Any]]) -> dict[str, Vector]:
+def dates_of(panel: Panel, given: dict[str, dict[Any, Any]]) -> dict[str, Vector]:
     """First treated period of each unit by measure ``(N,)``, ``inf`` where never."""
     place = {unit: at for at, unit in enumerate(panel.units.tolist())}
     found = {}
@@ -236,8 +236,8 @@ def _outside(
 ) -> tuple[Flags, list[str]]:
     """Rows outside all windows, and in words how many are inside."""
     rows, clock = np.ones(len(panel.y), bool), panel.clock[panel.time]
-    latest = _dates(panel, starts)
-    for name, first in (_dates(panel, earliest) if earliest else {}).items():
+    latest = dates_of(panel, starts)
+    for name, first in (dates_of(panel, earliest) if earliest else {}).items():
         if name not in latest:
             raise OptionError(f"earliest names {name!r}, starts only {some(latest)}")
         late = np.flatnonzero(np.isfinite(first) & (first > latest[name]))
