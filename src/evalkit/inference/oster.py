@@ -137,22 +137,8 @@ def oster(
     x = panel.treated if on is None else panel.column(on)
     moments = _moments(panel, x, controls(np.arange(len(panel.y))), names, on, absorb)
     sums = moments.sum(axis=0)
-    if sums[0] <= NOTHING**2 * (panel.weight @ panel.y**2):
-        raise IdentificationError(
-            f"{panel.outcome!r} has no variation left once the effects are absorbed; absorb fewer"
-        )
-    explained = _explained(sums).real / sums[0]
-    if explained[1] >= 1 - NOTHING:
-        raise IdentificationError(
-            f"treatment and controls explain {panel.outcome!r} wholly, so that nothing is left to "
-            "what is not seen. Leave out a control that is the outcome in other words"
-        )
+    explained = _shares(panel, sums)
     most = _most(sums, r2max)
-    if explained[1] - explained[0] <= NOTHING:
-        raise IdentificationError(
-            "the controls explain nothing of the outcome that treatment does not: there is no "
-            "selection on what is seen to judge the unseen by. Name other controls"
-        )
     roots = _roots(_cubic(sums, most, delta).real)
     before, after = _coefficients(sums).real
     moved = before - after
@@ -188,6 +174,26 @@ def oster(
         ),
         sides=adopters(panel, index, pooled=True) if on is None else None,
     )
+
+
+def _shares(panel: Panel, sums: Vector) -> Vector:
+    """R2 without and with controls; refused where it says nothing of selection."""
+    if sums[0] <= NOTHING**2 * (panel.weight @ panel.y**2):
+        raise IdentificationError(
+            f"{panel.outcome!r} has no variation left once the effects are absorbed; absorb fewer"
+        )
+    explained: Vector = _explained(sums).real / sums[0]
+    if explained[1] >= 1 - NOTHING:
+        raise IdentificationError(
+            f"treatment and controls explain {panel.outcome!r} wholly, so that nothing is left to "
+            "what is not seen. Leave out a control that is the outcome in other words"
+        )
+    if explained[1] - explained[0] <= NOTHING:
+        raise IdentificationError(
+            "the controls explain nothing of the outcome that treatment does not: there is no "
+            "selection on what is seen to judge the unseen by. Name other controls"
+        )
+    return explained
 
 
 @dataclass(frozen=True, slots=True)
