@@ -10,7 +10,7 @@ import numpy as np
 from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Vector
 from evalkit.core.checks import check_panel, check_whole
-from evalkit.core.errors import IdentificationError, some
+from evalkit.core.errors import IdentificationError, PanelError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
@@ -58,6 +58,8 @@ def mean_reversion(panel: Panel, *, window: int = 1) -> Estimate:
     ------
     IdentificationError
         Several adoption dates, too few periods or units, or a window without any spread.
+    PanelError
+        If the weight of a unit changes.
 
     Examples
     --------
@@ -143,6 +145,12 @@ def _complete(panel: Panel) -> tuple[Panel, float, int]:
                 "are needed"
             )
     kept = panel if whole.all() else panel.where(whole[panel.unit])
+    varies = np.flatnonzero(kept.weight != kept.unit_weight[kept.unit])
+    if len(varies):
+        raise PanelError(
+            f"the weight of unit {kept.units[kept.unit[varies[0]]]!s} changes in "
+            f"{kept.times[kept.time[varies[0]]]!s}; give each unit one weight"
+        )
     return kept, float(starts.start[0]), int((~whole).sum())
 
 

@@ -85,7 +85,8 @@ def monitor(
     certainty : float
         Between 0 and 1; a higher one gives fewer false alarms and later ones.
     horizon : int
-        Periods ahead that an alarm speaks of.
+        Periods ahead that an alarm speaks of, counted among those that any series has: a year
+        without any is passed over.
     over : str
         Level that holds the periods.
 
