@@ -250,7 +250,7 @@ def absorbed(panel: Panel, absorb: Absorb) -> list[Groups]:
 def _effects(absorb: Absorb) -> list[tuple[str, ...]]:
     """The categories of each effect."""
     if isinstance(absorb, str) or not np.iterable(absorb):
-        raise OptionError(f"absorb takes a sequence: absorb=({absorb!r},)")
+        raise OptionError(f'absorb takes a sequence: absorb=("{absorb}",)')
     wrong = [effect for effect in absorb if not isinstance(effect, (str, tuple))]
     if wrong:
         raise OptionError(f"absorb: {wrong[0]!r} is no name of an effect, nor a tuple of names")

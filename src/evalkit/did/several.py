@@ -204,7 +204,7 @@ def dates_of(panel: Panel, given: dict[str, dict[Any, Any]]) -> dict[str, Vector
             if unit in place:
                 found[name][place[unit]] = _position(panel.times, name, unit, value)
     if not found:
-        raise OptionError("starts= names no measure; give each a mapping from unit to date")
+        raise OptionError("starts= or earliest= names no measure; give each dates by unit")
     return found
 
 
