@@ -140,7 +140,7 @@ class Scores:
     @property
     def vanish(self) -> bool:
         """True if no unit contributes anything."""
-        return not any(part.any() for _, part in self.parts())
+        return not (self.lin.any() and any(part.any() for _, part in self.parts()))
 
     def plus(self, other: object, sign: float) -> Scores | None:
         """Sum of scores on the same rows, or None if the rows differ."""

@@ -109,11 +109,11 @@ def aggregate(
     out = replace(out, counts=_counts(estimate, member))
     if estimate.mass is None or weights is not None:
         return out
-    noise = (member * estimate.theta - member * out.theta[:, None]) / totals
     kept = _kept_mass(estimate.mass, member, index)
-    sides = out.sides
-    if sides is not None and not estimate.mass.scores.vanish:
-        sides = replace(sides, pooled=True)
+    if estimate.mass.scores.vanish:
+        return replace(out, mass=kept)
+    noise = (member * estimate.theta - member * out.theta[:, None]) / totals
+    sides = None if out.sides is None else replace(out.sides, pooled=True)
     return replace(out, scores=_with_noise(out, estimate.mass, noise), mass=kept, sides=sides)
 
 
