@@ -86,13 +86,13 @@ def expand(
     >>> import tempfile
     >>> import evalkit as ek
     >>> where, there = tempfile.mkdtemp(), tempfile.mkdtemp()
-    >>> files = ek.simulate.write(where, ek.simulate.Assumptions(counties=2, schools=8, last=2013))
+    >>> files = ek.simulate.write(where, ek.simulate.Assumptions(counties=2, schools=8))
     >>> study = ek.county_study(where)
     >>> [path.name for path in ek.simulate.expand(study, there)]
     ['pupils-0000.parquet']
     >>> sums = ek.summaries(f"{there}/*.parquet", keys=["school_id", "year"], score="score",
     ...                     provenance="synthetic")
-    >>> int(sums.n.sum()) == study.table("school_cohort")["n_tested"].sum()
+    >>> bool(sums.n.sum() == study.table("school_cohort")["n_tested"].sum())
     True
     """
     try:
