@@ -60,8 +60,8 @@ def _offset(values: Labels) -> Codes | None:
         finite = np.where(infinite, high + 1, values)
     if not (np.isfinite(low) and float(high) - float(low) < NARROW * len(values) + 1000):
         return None
-    if values.dtype.kind != "f":
-        return np.subtract(values, low, dtype=np.intp, casting="unsafe")
+    if values.dtype.kind != "f":  # in the long type: the distance may not fit the short one
+        return np.asarray(np.subtract(values, low, dtype=np.intp, casting="unsafe"), np.intp)
     offset = (finite - low).astype(np.intp)
     return offset if (offset + low == finite).all() else None
 

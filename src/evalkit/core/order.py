@@ -55,17 +55,15 @@ class Order:
         when, times = door.one_period() if time is None else door.label(time)
         if time is not None:
             door.refuse_order(time, times)
-        rows: Codes | slice = slice(None)
-        if kept is not None:
-            rows = np.flatnonzero(kept)
-            who, units = compact(who, units, rows)
-            when, times = compact(when, times, rows)
+        rows: Codes | slice = slice(None) if kept is None else np.flatnonzero(kept)
+        who, units = compact(who, units, rows)
+        when, times = compact(when, times, rows)
         if unit is None:
             return cls(rows, sealed(who), sealed(when), units, times, 1)
         cell = who * len(times) + when
         if (cell[1:] <= cell[:-1]).any():
             order = _sorted(cell, len(units) * len(times))
-            rows, cell = order if kept is None else rows[order], cell[order]
+            rows, cell = order if isinstance(rows, slice) else rows[order], cell[order]
             refuse_duplicates(unit, time or "period", cell, units, times, rows)
             who, when = who[order], when[order]
         count = np.bincount(who, minlength=len(units))

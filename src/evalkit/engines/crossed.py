@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -114,7 +114,7 @@ class Crossed:
         kept = 1 / (1 + theta * n1)
         joint, inner, right = self._joint
         lean = _scaled(joint, kept)
-        d = inner - theta * _dense(joint.T @ lean)
+        d = inner - theta * _full(joint.T @ lean)
         b = right - theta * (lean.T @ self._sums)
         root = np.linalg.cholesky(np.eye(len(d)) + t[:, None] * d * t)
         w = dtrtri(root, lower=1)[0] * t
@@ -145,8 +145,10 @@ def _scaled(table: Table, rows: Vector) -> Table:
     return table.multiply(rows[:, None]).tocsr()
 
 
-def _dense(table: Table) -> Matrix:
-    return table if isinstance(table, np.ndarray) else table.toarray()
+def _full(table: Any) -> Matrix:
+    """The table with its zeros."""
+    full: Matrix = table if isinstance(table, np.ndarray) else table.toarray()
+    return full
 
 
 def incidence(factor: Groups) -> sp.csr_array:
