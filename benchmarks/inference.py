@@ -39,6 +39,13 @@ suite.task(
     data=pupils,
     sizes=[(3_000, 100)],
 )
+RINGS = [15.0, 30.0]
+suite.task("rings", "effects on the treated and on two rings around them", data=panels.placed)
+suite.task("oster", "bounds for unseen selection, three controls", data=panels.placed)
+suite.task("composition", "trimming bounds for who is tested", data=panels.placed)
+suite.task("placebo_outcomes", "two outcomes at once, joint test", data=panels.placed)
+suite.task("mean_reversion", "what a pick on the past returns by itself", data=panels.placed)
+suite.task("joint", "joint test of an event study, CR2 and its degrees of freedom")
 
 
 @suite.by("evalkit", "wild")
@@ -64,6 +71,87 @@ def evalkit_hetop(task: str, frame: Any) -> Numbers:
         provenance="synthetic",
     )  # fmt: skip
     return {"icc": ek.gaps.hetop(panel, group="county", by=[]).icc.theta}
+
+
+def placed(frame: Any, **options: Any) -> Any:
+    import evalkit as ek
+
+    return ek.Panel.from_frame(
+        frame,
+        outcome="y",
+        unit="id",
+        time="time",
+        cohort="start",
+        provenance="synthetic",
+        **options,
+    )
+
+
+@suite.by("evalkit", "rings")
+def evalkit_rings(task: str, frame: Any) -> Numbers:
+    import evalkit as ek
+
+    panel = placed(frame, covariates=["latitude", "longitude"])
+    made = ek.spillover_rings(panel, ek.did.two_way, rings=RINGS)
+    return {"effects": made.theta, "their errors": ek.infer(made, vcov="CR0").std_error}
+
+
+def never_is_zero(frame: Any) -> Any:
+    return frame.fillna({"start": 0.0})
+
+
+@suite.by("diff-diff", "rings", before=never_is_zero)
+def diff_diff_rings(task: str, frame: Any) -> Numbers:
+    import diff_diff as dd
+
+    made = dd.SpilloverDiD(
+        rings=[0.0, *RINGS], d_bar=RINGS[-1], conley_coords=("latitude", "longitude"), cluster="id"
+    ).fit(frame, outcome="y", unit="id", time="time", first_treat="start")
+    return {"effects": [made.att, *made.spillover_effects["coef"]]}
+
+
+@suite.by("evalkit", "oster")
+def evalkit_oster(task: str, frame: Any) -> Numbers:
+    import evalkit as ek
+
+    x = ["x1", "x2", "x3"]
+    return {"bounds": ek.oster(placed(frame, covariates=x), by_time=x).theta}
+
+
+@suite.by("evalkit", "composition")
+def evalkit_composition(task: str, frame: Any) -> Numbers:
+    import evalkit as ek
+
+    panel = placed(frame, covariates=["seen"])
+    return {"bounds": ek.composition_bounds(panel, seen="seen").estimate.theta}
+
+
+@suite.by("evalkit", "placebo_outcomes")
+def evalkit_placebo_outcomes(task: str, frame: Any) -> Numbers:
+    import evalkit as ek
+
+    panel = placed(frame, covariates=["other", "x1"])
+    made = ek.placebo_outcomes(panel, ek.did.two_way, outcomes=["other"])
+    return {"effects": made.theta, "p": ek.wald(made).p_value}
+
+
+@suite.by("evalkit", "mean_reversion")
+def evalkit_mean_reversion(task: str, frame: Any) -> Numbers:
+    import evalkit as ek
+
+    return {"parts": ek.mean_reversion(placed(frame)).theta}
+
+
+@suite.by("evalkit", "joint")
+def evalkit_joint(task: str, frame: Any) -> Numbers:
+    import evalkit as ek
+
+    panel = ek.Panel.from_frame(
+        frame, outcome="y", unit="id", time="time", cohort="start", cluster="cl",
+        provenance="synthetic",
+    )  # fmt: skip
+    before = ek.did.event_study(panel).select(event=lambda e: e < 0)
+    return {"p": ek.wald(before, vcov="CR2", few="show").p_value}
 
 
 @suite.by("pyfixest", "wild")

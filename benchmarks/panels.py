@@ -68,3 +68,32 @@ def block(controls: int, periods: int, treated: int = 20) -> pd.DataFrame:
             "start": np.repeat(np.where(treat, before + 1.0, np.nan), periods),
         }
     )
+
+
+def placed(units: int, periods: int) -> pd.DataFrame:
+    """Towns on a square grid of 11 km, those of the south-west corner treated from one date on,
+    with effects on towns within 30 km; a second outcome ``other`` without effects, controls, and
+    ``pupils`` of whom ``seen`` are tested, fewer under treatment."""
+    rng = np.random.default_rng(SEED)
+    side = int(np.ceil(np.sqrt(units)))
+    north, east = np.divmod(np.arange(units), side)
+    treat = (north < side // 3) & (east < side // 2)
+    near = ~treat & (north < side // 3 + 3) & (east < side // 2 + 3)
+    time, before = np.arange(1, periods + 1), periods // 2
+    after = time > before
+    x = rng.standard_normal((units, 3)) + 0.3 * treat[:, None]
+    y = rng.standard_normal((units, 1)) + 0.1 * time + rng.standard_normal((units, periods))
+    y += (0.5 * treat + 0.2 * near)[:, None] * after + 0.05 * x[:, :1] * time
+    tested = np.where(treat[:, None] & after, 0.9, 0.95)
+    frame = {
+        "id": np.repeat(np.arange(1, units + 1), periods),
+        "time": np.tile(time, units),
+        "y": y.ravel(),
+        "other": rng.standard_normal(units * periods),
+        "start": np.repeat(np.where(treat, before + 1.0, np.nan), periods),
+        "latitude": np.repeat(36 + 0.1 * north, periods),
+        "longitude": np.repeat(118 + 0.1 * east, periods),
+        **{f"x{j + 1}": np.repeat(x[:, j], periods) for j in range(3)},
+        "seen": (rng.random((units, periods)) < tested).ravel().astype(int),
+    }
+    return pd.DataFrame(frame)

@@ -183,30 +183,46 @@ def trimmed(panel: ek.Panel, made: ek.CompositionBounds) -> Mapping[str, Answer]
 
 KM, WEST, NEAR, FAR = 111.195, 60.0, 20.0, 40.0  # of a degree; where treatment and rings end
 SPILLED = (0.3, 0.15)
+REACH = 8.0  # km within which noise is much the same; 30 km reach over all that is correlated
 TREATED, RINGS = "treated", ("near", "far")
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
     """Towns anywhere on 160 by 100 km; those within 60 km of the western end are treated in the
-    fourth of five years. Of the others those within 20 km of a treated town get ``spilled[0]``,
-    those within 40 km ``spilled[1]``."""
+    fourth of five years, or with ``waves`` half of them, the southern, a year earlier. Of the
+    others those within 20 km of a treated town get ``spilled[0]``, those within 40 km
+    ``spilled[1]``, as soon as a town within 40 km is treated. A share ``local`` of the variance is
+    common to towns near each other."""
 
     spilled: tuple[float, float] = (0.0, 0.0)
+    waves: bool = False
+    local: float = 0.0
 
     def draw(self, rng: np.random.Generator, n: int) -> World:
         at = rng.uniform(size=(n, 2)) * [160.0, 100.0]
         treated = at[:, 0] < WEST
-        apart = np.linalg.norm(at[:, None] - at[treated], axis=2).min(axis=1)
-        near, far = ~treated & (apart <= NEAR), (apart > NEAR) & (apart <= FAR)
+        apart = np.linalg.norm(at[:, None] - at[treated], axis=2)
+        date = np.where(at[treated, 1] < 50.0, 3.0 if self.waves else 4.0, 4.0)
+        within = np.where(apart <= FAR, date, np.inf).min(axis=1)
+        near, far = (~treated & (apart.min(axis=1) <= end) for end in (NEAR, FAR))
+        far &= ~near
         effect = SIZE * treated + self.spilled[0] * near + self.spilled[1] * far
+        since = within.copy()
+        since[treated] = date
         untreated = serial(rng, n, 5)
+        if self.local:
+            around = smooth(rng, at, 5)
+            untreated = np.sqrt(1 - self.local) * untreated + np.sqrt(self.local) * around
+        start = np.full(n, np.nan)
+        start[treated] = date
         columns = {
             "latitude": at[:, [1]] / KM,  # at the equator, where degrees are alike
             "longitude": at[:, [0]] / KM,
-            "start": np.where(treated, 4.0, np.nan)[:, None],
+            "start": start[:, None],
         }
-        panel = towns(untreated + np.outer(effect, [0, 0, 0, 1, 1]), columns)
+        after = np.arange(1, 6) >= since[:, None]
+        panel = towns(untreated + effect[:, None] * after, columns)
         sizes = zip((TREATED, *RINGS), (SIZE, *self.spilled), strict=True)
         truth = {name: {"population": size} for name, size in sizes}
         return World(panel, truth, panel.with_outcome(untreated.ravel()))
@@ -218,6 +234,14 @@ def serial(rng: np.random.Generator, n: int, periods: int, rho: float = 0.6) -> 
     for t in range(1, periods):
         e[:, t] = rho * e[:, t - 1] + np.sqrt(1 - rho**2) * e[:, t]
     return e
+
+
+def smooth(rng: np.random.Generator, at: Array, periods: int, waves: int = 400) -> Array:
+    """A normal field of variance one at some places ``(n, periods)``, anew in each period, whose
+    correlation is ``exp(-d²/2r²)`` at the distance d, with r the REACH: a sum of random waves."""
+    way, phase = rng.normal(size=(2, waves)) / REACH, rng.uniform(size=(waves, 1)) * 2 * np.pi
+    shape = np.sqrt(2 / waves) * np.cos((at @ way).T + phase)
+    return np.asarray(shape.T @ rng.normal(size=(waves, periods)))
 
 
 def towns(y: Array, columns: Mapping[str, Array]) -> ek.Panel:
@@ -237,6 +261,20 @@ def towns(y: Array, columns: Mapping[str, Array]) -> ek.Panel:
 
 def rings(*ends: float) -> Callable[[ek.Panel], ek.Estimate]:
     return lambda panel: ek.spillover_rings(panel, ek.did.two_way, rings=ends)
+
+
+def averaged(panel: ek.Panel) -> ek.Estimate:
+    return ek.aggregate(ek.did.callaway_santanna(panel))
+
+
+def rings_of_waves(panel: ek.Panel) -> ek.Estimate:
+    return ek.spillover_rings(panel, averaged, rings=(NEAR, FAR))
+
+
+def near_each_other(panel: ek.Panel, made: ek.Estimate) -> Mapping[str, Answer]:
+    """Judged as errors that towns within 30 km share."""
+    places = zip((TREATED, *RINGS), range(len(made)), strict=False)
+    return answers(ek.conley(made, panel, cutoff=30.0, kernel="bartlett"), dict(places))
 
 
 def by_ring(panel: ek.Panel, made: ek.Estimate) -> Mapping[str, Answer]:
@@ -307,11 +345,22 @@ SPILLS = {
     "no_spillover": ("neighbours of treated towns gain nothing", Places().draw),
     "spillover": ("neighbours of treated towns gain, too", Places(SPILLED).draw),
 }
+STAGGERED = {
+    "spillover_in_waves": ("the same, adopted in two waves", Places(SPILLED, waves=True).draw),
+}
+LOCAL = {
+    "spillover_local": ("the same, half of the noise is local", Places(SPILLED, local=0.5).draw),
+}
 PICKS = {
     "picked_on_score": ("pilots are picked on their last score", Picked(lasting=False).draw),
     "picked_on_level": ("pilots are picked on what lasts of it", Picked(lasting=True).draw),
 }
-WORLDS = {PUPILS: LESSONS, REGISTER: MOVERS, PLACES: SPILLS, TOWNS: PICKS}
+WORLDS = {
+    PUPILS: LESSONS,
+    REGISTER: MOVERS,
+    PLACES: {**SPILLS, **STAGGERED, **LOCAL},
+    TOWNS: PICKS,
+}
 
 BOUNDS = Study(
     "bounds",
@@ -333,7 +382,16 @@ BOUNDS = Study(
             designs=tuple(MOVERS),
         ),
         "two_way": Method(ek.did.two_way, {"CR1": by_ring}, designs=tuple(SPILLS)),
-        "spillover_rings": Method(rings(NEAR, FAR), {"CR1": by_ring}, designs=tuple(SPILLS)),
+        "spillover_rings": Method(
+            rings(NEAR, FAR),
+            {"CR1": by_ring, "conley": near_each_other},
+            designs=(*SPILLS, *LOCAL),
+            only={"conley": tuple(LOCAL)},
+        ),
+        "callaway_santanna_average": Method(averaged, {"CR1": by_ring}, designs=tuple(STAGGERED)),
+        "callaway_santanna_rings": Method(
+            rings_of_waves, {"CR1": by_ring}, designs=tuple(STAGGERED)
+        ),
         "one_ring": Method(rings(NEAR), {"CR1": by_ring}, designs=tuple(SPILLS)),
         "callaway_santanna": Method(
             cells, {"year before": year_before, "mirrored": mirrored}, designs=tuple(PICKS)

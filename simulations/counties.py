@@ -125,7 +125,8 @@ def frame(a: Assumptions) -> pd.DataFrame:
     ``score`` and ``progress`` as :func:`evalkit.data.county.scores.school_scores` gives them, and
     the same with ``_0`` where no measure does anything; subjects are averaged. ``first``: test year
     of the town's pilot; ``joined`` and ``role`` in the group, ``begun`` of its county's first
-    group; ``effect_`` of each measure.
+    group; ``managed``: test year of county management; ``tested`` pupils; ``effect_`` of each
+    measure.
     """
     parts = [
         _columns(a, drawn(a, number, np.random.default_rng([a.seed, number])))
@@ -149,8 +150,10 @@ def _columns(a: Assumptions, found: County) -> dict[str, Array]:
         "joined": c.joined,
         "begun": np.full(a.schools, c.joined.min()),
         "first": c.pilot[p.town],
+        "managed": np.full(a.schools, c.managed),
     }
     rows = {
+        "tested": p.tested.astype(float),
         "score": score,
         "progress": score - a.persistence * prior,
         "score_0": untreated,

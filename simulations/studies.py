@@ -12,9 +12,10 @@ from simulations.inference import INFERENCE
 from simulations.measures import MEASURES
 from simulations.placebo import MICHIGAN
 from simulations.sensitivity import SENSITIVITY
+from simulations.teachers import TEACHERS
 from simulations.townships import TOWNSHIPS
 from simulations.value_added import VALUE_ADDED
 
-COUNTIES = (MEASURES, FUNDING, CERTIFICATION, TOWNSHIPS, GROUP_SCHOOLING)
+COUNTIES = (MEASURES, FUNDING, CERTIFICATION, TOWNSHIPS, GROUP_SCHOOLING, TEACHERS)
 ALL = (DID, INFERENCE, MICHIGAN, SENSITIVITY, BOUNDS, VALUE_ADDED, GAPS, *COUNTIES)
 STUDIES = {study.name: study for study in ALL}

@@ -37,10 +37,10 @@ def folder(tmp_path_factory):
     where = tmp_path_factory.mktemp("records")
     made = ek.simulate.panel(SMALL, pupils_of=[1], pupils_since=2023)
     for name, frame in made.items():
-        if name.startswith("truth") or name == "assumptions":
+        if name.startswith("truth") or name in ("assumptions", "survey_year"):  # it is optional
             continue
         text = re.sub(r"\bS(\d{3})T(\d\d)\b", r"990\g<1>0\2", frame.to_csv(index=False))
-        text = re.sub(r"\bP(\d\d)\b", r"9900\1", re.sub(r"\bS(\d{3})(?=\b|[KG])", r"990\1", text))
+        text = re.sub(r"\bP(\d\d)\b", r"9900\1", re.sub(r"\bS(\d{3})(?=\b|[KGE])", r"990\1", text))
         (where / f"{name}.csv").write_text(text)
     Manifest("restricted", "test").write(where)
     assert check(where) == {}

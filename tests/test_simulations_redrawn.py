@@ -9,7 +9,7 @@ import pytest
 
 import evalkit as ek
 from evalkit.data.simulate import county as pupils
-from simulations import counties, group_schooling, townships
+from simulations import counties, group_schooling, teachers, townships
 from simulations.study import Cell
 
 SMALL = ek.simulate.Assumptions(seed=3, counties=30, schools=24)
@@ -75,3 +75,24 @@ def test_members_are_the_weakest_of_the_year_before_and_leads_the_best():
     before = frame[frame["year"] == frame["begun"] - 1]
     mean = before.groupby("role")["score"].mean()
     assert mean[group_schooling.MEMBER] < mean[0] < mean[group_schooling.LEAD]
+
+
+def test_without_noise_value_added_moves_by_county_management_and_exchange_alone(monkeypatch):
+    still = replace(SMALL, value_added_sd=0.0, class_sd=0.0, noise=0.0, reliability=1.0, member=0.0,
+                    lead=0.0, neighbour=0.0, funding=0.0, seat=0.0, village=0.0)  # fmt: skip
+    monkeypatch.setattr(teachers, "assumptions", lambda rng, n: still)
+    world = teachers.TEACHERS.world(Cell("managed", 30, ""), 0)
+    found = teachers.judged(world.data, teachers.cells(teachers.RAW)(world.data))
+    for name, answer in found.items():
+        assert answer.estimate == pytest.approx(world.truth[name]["sample"], abs=1e-9)
+    rural = found[f"rural, {teachers.AVERAGE}"].estimate
+    assert rural == pytest.approx((still.managed + still.rotation) * still.rural_part, rel=0.15)
+    null = teachers.judged(world.null, teachers.cells(teachers.RAW)(world.null))
+    assert max(abs(answer.estimate) for answer in null.values()) < 1e-9
+
+
+def test_shrinking_takes_away_most_where_pupils_are_few():
+    frame = counties.frame(SMALL)
+    signal, error = teachers.variances(frame, SMALL)
+    kept = (signal / (signal + error)).groupby(frame["stratum"]).mean()
+    assert kept["rural"] < kept["town"] < kept["urban"] < 1

@@ -58,6 +58,7 @@ _DOORS = {
     "jackknife": "evalkit.inference.resample",
     "load": "evalkit.data.contract",
     "mean_reversion": "evalkit.inference.mean_reversion",
+    "measure_bounds": "evalkit.inference.measure_bounds",
     "measured_size": "evalkit.inference.size",
     "minimum_detectable_effect": "evalkit.inference.power",
     "placebo": "evalkit.inference.placebo",
@@ -129,6 +130,7 @@ if TYPE_CHECKING:
     from evalkit.inference.infer import infer as infer
     from evalkit.inference.influence import influence as influence
     from evalkit.inference.mean_reversion import mean_reversion as mean_reversion
+    from evalkit.inference.measure_bounds import measure_bounds as measure_bounds
     from evalkit.inference.mirrored import mirrored as mirrored
     from evalkit.inference.monitor import monitor as monitor
     from evalkit.inference.multiverse import multiverse as multiverse

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -105,7 +106,7 @@ class Starts:
         known: Flags = (self.clock < self.earliest[g]) | (self.clock >= self.start[g])
         return known
 
-    @property
+    @cached_property
     def event(self) -> Matrix:
         """:attr:`evalkit.Panel.event` by cohort and period ``(G, T)``."""
         start, earliest = self.start[:, None], self.earliest[:, None]

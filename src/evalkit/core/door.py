@@ -25,7 +25,7 @@ class Door:
 
     def __init__(self, frame: Any) -> None:
         self.frame = _frame(frame)
-        self.columns = [str(name) for name in getattr(self.frame, "columns", self.frame)]
+        self.columns = list(map(str, getattr(self.frame, "columns", self.frame)))
         self.read: dict[str, Any] = {}
         self.rows = 0
 
@@ -193,19 +193,19 @@ class Door:
             labels = np.array(uniques.tolist())
         return codes.astype(np.intp), labels
 
-    def date(self, name: str, times: Labels, never: float) -> Vector:
-        """First treated period ``(n,)``: a number like ``times``, or a position in text times."""
+    def date(self, name: str, times: Labels) -> Vector:
+        """First treated period ``(n,)``: a number like ``times``, or a position in text times;
+        NaN where it is empty."""
         if times.dtype.kind in "iuf":
             try:
-                values = self.number(name, infinite=True)
+                return self.number(name, infinite=True)
             except PanelError as wrong:
                 raise PanelError(
                     f"{wrong} It must hold periods like those of the time column, empty for never."
                 ) from wrong
-            return np.where(np.isnan(values), never, values)
         codes, labels = self._encoded(name)
         if not len(labels):
-            return np.full(len(codes), never)
+            return np.full(len(codes), np.nan)
         position = np.searchsorted(times, labels)
         known = np.array(
             [
@@ -220,7 +220,7 @@ class Door:
                 f"column {name!r}, row {at + 1}: {str(labels[codes[at]])!r} is no period of the "
                 "time column. Use one of its values, empty for never."
             )
-        return np.where(codes >= 0, position[codes].astype(float), never)
+        return np.where(codes >= 0, position[codes].astype(float), np.nan)
 
 
 def _frame(frame: Any) -> Any:
@@ -270,7 +270,9 @@ def _is_number(value: Any) -> bool:
 def _array(column: Any) -> Any:
     """A column of plain numbers as an array; any other as it is."""
     dtype = getattr(column, "dtype", None)
-    return np.asarray(column) if isinstance(dtype, np.dtype) and dtype.kind in "iuf" else column
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "iuf":
+        return column
+    return column.to_numpy() if hasattr(column, "to_numpy") else np.asarray(column)
 
 
 def total(values: Labels) -> float:

@@ -92,11 +92,18 @@ class Order:
     ) -> Labels:
         """The value of each unit ``(N,)``; refuse a column that changes within a unit.
 
-        ``column`` is in the frame's order; with ``labels`` it holds codes.
+        ``column`` is in the frame's order, NaN where it is empty; with ``labels`` it holds codes.
         """
-        column = column if isinstance(self.rows, slice) else column[self.rows]
-        own = column[self.first]
-        differs = column != np.repeat(own, self.count)
+        column = column[self.rows]
+        if isinstance(self.count, int):
+            wide = column.reshape(-1, self.count)
+            own, differs = wide[:, 0].copy(), (wide != wide[:, :1]).reshape(-1)
+        else:
+            own = column[self.first]
+            differs = column != np.repeat(own, self.count)
+        if differs.any():
+            empty = column != column
+            differs &= ~(empty & np.repeat(empty[self.first], self.count))
         if differs.any():
             at = int(np.argmax(differs))
             here, start = self.unit[at], int(self.first[self.unit[at]])
@@ -174,7 +181,10 @@ def read_dates(
             "the latest"
         )
     rule = "a unit has one adoption date"
-    dates = [order.constant(name, door.date(name, order.times, never), rule) for name in names]
+    dates = []
+    for name in names:
+        found = order.constant(name, door.date(name, order.times), rule)
+        dates.append(np.where(np.isnan(found), never, found))
     latest = dates[-1]
     refuse_outside(names[-1], latest, order.times, order.units)
     if len(names) == 1:
@@ -297,5 +307,5 @@ def refuse_outside(name: str, cohorts: Vector, times: Labels, units: Labels) -> 
 
 def plain(value: Any) -> str:
     if isinstance(value, float):
-        return "never" if np.isinf(value) else f"{value:g}"
+        return f"{value:g}" if np.isfinite(value) else "never"
     return str(value)

@@ -130,9 +130,17 @@ class Scores:
     @property
     def equal(self) -> bool:
         """True if all coordinates have the same contributions."""
-        if (self.lin == self.lin[:, :1]).all():
-            return True
-        return all((part == part[:, :1]).all() for _, part in self.parts())
+        same = self.lin == self.lin[:, :1]
+        parts = zip(self.rows.blocks, self.split(), self.rows.columns, strict=True)
+        return all(
+            same[columns].all() or (np.ptp(block @ lin, axis=1) == 0).all()
+            for block, lin, columns in parts
+        )
+
+    @property
+    def vanish(self) -> bool:
+        """True if no unit contributes anything."""
+        return not (self.lin.any() and any(part.any() for _, part in self.parts()))
 
     def plus(self, other: object, sign: float) -> Scores | None:
         """Sum of scores on the same rows, or None if the rows differ."""

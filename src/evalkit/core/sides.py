@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Protocol
 
 import numpy as np
@@ -69,9 +69,9 @@ class Loads:
 
     def standing(self) -> Standing:
         r"""The numbers of clusters; of equal ones :math:`(\sum l_g^2)^2/\sum l_g^4`."""
-        square = np.einsum("sgk,g->ks", self.sides**2, self.repeat)
-        fourth = np.einsum("sgk,g->ks", self.sides**4, self.repeat)
-        number = np.einsum("sgk,g->ks", self.sides > 0, self.repeat)
+        squares = self.sides * self.sides
+        square, fourth = ((self.repeat @ power).T for power in (squares, squares * squares))
+        number = (self.repeat @ (self.sides > 0)).T
         with np.errstate(divide="ignore", invalid="ignore"):
             equal = np.where(fourth > 0, square**2 / fourth, 0.0)
             group = np.where(self.hidden > 0, self.own / self.hidden, 0.0)
@@ -204,7 +204,7 @@ def beside(parts: Sequence[Sides | None]) -> Sides | None:
     return reduce(Sides.plus, (part.dot(rows) for part, rows in zip(known, place, strict=True)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Adoption:
     """Adopters against those who have not adopted, for the coordinates of an index.
 
@@ -229,52 +229,56 @@ class Adoption:
 
     def combined(self, matrix: Matrix, *, apart: bool = True) -> Loads:
         """Loads of the combinations ``(K, k)`` of the coordinates."""
-        starts = Starts.of(self.panel)
-        code, cohorts = starts.code, len(starts.start)
-        kinds = 1 if self.eligible is None else 2
-        if self.eligible is not None:
-            code = code + cohorts * self.eligible
-        pairs = Pairs.of(self.panel, code, kinds * cohorts, apart)
-        groups = Groups(pairs.group, kinds * cohorts)
-        cells = groups.sum(pairs.mass * pairs.repeat[:, None])
-        per_mass = self._per_mass(starts, cells.reshape(kinds, cohorts, -1), matrix)
-        if pairs.merged:  # a row for each group
-            sides = (pairs.mass[:, None] @ per_mass[:, pairs.group])[:, :, 0]
-            square = sides[0] ** 2
-            own, hidden = pairs.repeat @ square, square.sum(axis=0)
-            return Loads(pairs.clusters, sides, pairs.repeat, own, hidden)
-        sides = np.zeros((2, len(pairs.clusters), matrix.shape[1]))
+        panel, (code, size) = self.panel, self._groups
+        if not apart and _alike(panel):  # a row for each group
+            number = np.bincount(code, minlength=size).astype(float)
+            used = np.flatnonzero(number)
+            sides = panel.weight[0] * self._per_mass.sum(axis=2)[:, used] @ matrix
+            square = sides[0] * sides[0]
+            own, hidden = number[used] @ square, square.sum(axis=0)
+            return Loads(used, sides, number[used], own, hidden)
+        cluster, labels = encode(panel.cluster)
+        pair, met = encode(cluster * size + code)
+        mass, per_mass = _mass(panel, pair, len(met)), self._per_mass @ matrix
+        sides = np.zeros((2, len(labels), matrix.shape[1]))
         own, hidden = np.zeros((2, matrix.shape[1]))
-        for c, at in enumerate(groups.rows()):
-            treated, controls = (pairs.mass[at] @ side[c] for side in per_mass)
-            sides[0, pairs.cluster[at]] += treated
-            sides[1, pairs.cluster[at]] += controls
-            moved = _hidden(treated, pairs.repeat[at])
+        for group, at in enumerate(Groups(met % size, size).rows()):
+            treated, controls = (mass[at] @ side[group] for side in per_mass)
+            sides[0, met[at] // size] += treated
+            sides[1, met[at] // size] += controls
+            moved = _hidden(treated, np.ones(len(at)))
             own, hidden = own + moved[0], hidden + moved[1]
-        return Loads(pairs.clusters, sides, np.ones(len(pairs.clusters)), own, hidden)
+        return Loads(labels, sides, np.ones(len(labels)), own, hidden)
 
-    def _per_mass(self, starts: Starts, mass: Matrix, matrix: Matrix) -> Matrix:
-        """Load per mass ``(2, groups, T, k)``, from the mass of cells ``(kinds, C, T)``."""
+    @cached_property
+    def _groups(self) -> tuple[Codes, int]:
+        """Cohort of each unit ``(N,)``, by side if there are two, and how many there are."""
+        starts = Starts.of(self.panel)
+        if self.eligible is None:
+            return starts.code, len(starts.start)
+        return starts.code + len(starts.start) * self.eligible, 2 * len(starts.start)
+
+    @cached_property
+    def _per_mass(self) -> Matrix:
+        """Load per mass ``(2, groups, T, K)``."""
+        starts, (code, size) = Starts.of(self.panel), self._groups
         clock, date = starts.clock, starts.earliest[:, None]
-        free = np.isinf(date) if self.never else date > clock
-        free = np.broadcast_to(free, mass.shape[1:])
-        out = np.zeros((2, *mass.shape, matrix.shape[1]))
-        alone = np.array_equal(matrix, np.eye(len(matrix)))
+        mass = _mass(self.panel, code, size).reshape(-1, len(date), len(clock))
+        free = np.isinf(date) & np.isfinite(clock) if self.never else date > clock
+        out = np.empty((2, *mass.shape, len(self.index)))
         for kind, inside in enumerate(mass):
             cells = self._cells(starts, kind if len(mass) > 1 else None) * inside[:, :, None]
             total = cells.sum(axis=(0, 1))
             share = cells / np.where(total > 0, total, 1.0)
-            share = share if alone else share @ matrix
-            out[0, kind] = _over(share, inside)
-            others = (free * inside).sum(axis=0) - free * inside
-            beside = _over(share, others)
+            untreated = free * inside
+            beside = share * _inverse(untreated.sum(axis=0) - untreated)
+            out[0, kind] = share * _inverse(inside)
             out[1, kind] = free[:, :, None] * (beside.sum(axis=0) - beside)
-        return out.reshape(2, -1, len(clock), matrix.shape[1])
+        return out.reshape(2, size, len(clock), -1)
 
     def _cells(self, starts: Starts, kind: int | None) -> Flags:
         """Treated cells of each coordinate ``(C, T, K)``."""
-        clock, latest = starts.clock, starts.start[:, None]
-        event = clock - np.where(clock < starts.earliest[:, None], starts.earliest[:, None], latest)
+        clock, event = starts.clock, starts.event
         levels = self.index.levels
         if "event" in levels:
             return np.asarray(event[:, :, None] == np.array(self.index.level("event"), float))
@@ -284,64 +288,34 @@ class Adoption:
         else:
             cells = np.repeat((event >= 0)[:, :, None], len(self.index), axis=2)
         if "cohort" in levels:
-            place = {starts.label(c): c for c in range(len(latest))}
+            place = {starts.label(c): c for c in range(len(event))}
             cohort = np.array([place.get(key, -1) for key in self.index.level("cohort")])
-            cells = cells & (cohort == np.arange(len(latest))[:, None])[:, None]
+            cells &= (cohort == np.arange(len(event))[:, None])[:, None]
         if kind is not None:
             other = ("eligible", "ineligible")[kind]
-            cells = cells & np.array([side != other for side in self.index.level("side")])
+            cells &= np.array([side != other for side in self.index.level("side")])
         return np.asarray(cells, bool)
 
 
-def _over(values: Matrix, mass: Matrix) -> Matrix:
-    """``values`` ``(C, T, k)`` by mass, zero where there is none."""
+def _alike(panel: Panel) -> bool:
+    """True if every unit is its own cluster, of one weight, and seen in every period."""
+    own = panel.cluster is panel.units or np.array_equal(panel.cluster, panel.units)
+    return bool(own and panel.balanced and (panel.weight == panel.weight[0]).all())
+
+
+def _mass(panel: Panel, group: Codes, groups: int) -> Matrix:
+    """Weight of the rows of each group of units, by period ``(groups, T)``."""
+    shape = groups, panel.n_periods
+    if _alike(panel):
+        number = panel.weight[0] * np.bincount(group, minlength=groups)
+        return np.broadcast_to(number[:, None], shape)
+    cell = group[panel.unit] * panel.n_periods + panel.time
+    mass = np.bincount(cell, panel.weight, minlength=groups * panel.n_periods)
+    return mass.astype(float, copy=False).reshape(shape)
+
+
+def _inverse(mass: Matrix) -> Matrix:
+    """One over the mass of cells ``(C, T, 1)``, zero where there is none."""
     positive = mass > 0
-    out: Matrix = values * np.where(positive, 1 / np.where(positive, mass, 1.0), 0.0)[:, :, None]
-    return out
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
-    """Clusters crossed with groups of units, where they meet.
-
-    Attributes
-    ----------
-    clusters : Labels (G,)
-    cluster, group : Codes (m,)
-    mass : Matrix (m, T)
-        Weight of the pair's rows in each period.
-    repeat : Vector (m,)
-        Pairs that a row stands for.
-    merged : bool
-        Rows stand for several clusters, which have no labels then.
-    """
-
-    clusters: Labels
-    cluster: Codes
-    group: Codes
-    mass: Matrix
-    repeat: Vector
-    merged: bool
-
-    @classmethod
-    def of(cls, panel: Panel, group: Codes, size: int, apart: bool) -> Pairs:
-        """The pairs of a panel whose units are in ``group`` ``(N,)``."""
-        own = panel.cluster is panel.units or np.array_equal(panel.cluster, panel.units)
-        if own and not apart and panel.balanced and (panel.weight == panel.weight[0]).all():
-            number = np.bincount(group, minlength=size)
-            used = np.flatnonzero(number)
-            mass = np.full((len(used), panel.n_periods), panel.weight[0])
-            return cls(used, np.arange(len(used)), used, mass, number[used].astype(float), True)
-        cluster, labels = encode(panel.cluster)
-        pair, met = encode(cluster * size + group)
-        cell = pair[panel.unit] * panel.n_periods + panel.time
-        mass = np.bincount(cell, panel.weight, minlength=len(met) * panel.n_periods)
-        mass = mass.reshape(len(met), -1)
-        return cls(
-            labels,
-            met // size,
-            met % size,
-            mass.astype(float, copy=False),
-            np.ones(len(met)),
-            False,
-        )
+    out: Matrix = np.where(positive, 1 / np.where(positive, mass, 1.0), 0.0)
+    return out[:, :, None]

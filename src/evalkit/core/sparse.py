@@ -102,6 +102,11 @@ class Sparse:
         """True if all coordinates have the same contributions."""
         return self.dense().equal
 
+    @property
+    def vanish(self) -> bool:
+        """True if no unit contributes anything."""
+        return self.dense().vanish
+
     def smallest(self) -> Scores | Sparse:
         """A plain matrix where that is as good."""
         return self if len(self.units) * self.lin.shape[1] > DENSE else self.dense()

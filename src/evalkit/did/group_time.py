@@ -63,9 +63,11 @@ def plan(
         if not before:
             lost.append(f"cohort {starts.label(g)} left out: no period before its treatment")
             continue
-        without = []
-        for t in np.flatnonzero(starts.known(g)).tolist():
-            exposed = clock[t] + anticipation >= date
+        without, surely = [], starts.start[g]
+        for t, now in enumerate(clock):
+            if date <= now < surely:  # inside the window
+                continue
+            exposed = now + anticipation >= date
             b = before - 1 if exposed or base == "universal" else t - 1
             if b < 0 or b == t:
                 continue

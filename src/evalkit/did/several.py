@@ -124,7 +124,7 @@ def several_measures(
         raise OptionError("the panel has adoption windows of its own; give windows in earliest=")
     rows, notes = _outside(panel, starts, earliest)
     inner = panel if rows.all() else panel.where(rows)
-    dates = _together(_dates(inner, starts), interactions)
+    dates = _together(dates_of(inner, starts), interactions)
     first = np.min(list(dates.values()), axis=0)
     inner = inner.adopting(first)
     if not (inner.treated > 0).any():
@@ -160,7 +160,7 @@ def several_measures(
 # --- Dates --------------------------------------------------------------------------------------
 
 
-def _dates(panel: Panel, starts: Mapping[str, Any]) -> dict[str, Vector]:
+def dates_of(panel: Panel, starts: Mapping[str, Any]) -> dict[str, Vector]:
     """First treated period of each unit by measure ``(N,)``, ``inf`` where never."""
     place = {unit: at for at, unit in enumerate(panel.units.tolist())}
     found = {}
@@ -215,8 +215,8 @@ def _outside(
     rows = np.ones(len(panel.y), bool)
     if earliest is None:
         return rows, []
-    latest, clock = _dates(panel, starts), panel.clock[panel.time]
-    for name, first in _dates(panel, earliest).items():
+    latest, clock = dates_of(panel, starts), panel.clock[panel.time]
+    for name, first in dates_of(panel, earliest).items():
         if name not in latest:
             raise OptionError(f"earliest names {name!r}, starts only {some(latest)}")
         late = np.flatnonzero(np.isfinite(first) & (first > latest[name]))

@@ -292,7 +292,8 @@ def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
             "or other units."
         )
     event, units = event_times(panel)
-    for rows, group in ((event >= 0, "treated"), (event < 0, "untreated")):
-        if not (rows & (units > 0)).any():
+    seen = event[units > 0]
+    for rows, group in ((seen >= 0, "treated"), (seen < 0, "untreated")):
+        if not rows.any():
             raise IdentificationError(f"the panel has no {group} observation")
     return list(dict.fromkeys(starts.start[dated].tolist()))

@@ -25,8 +25,7 @@ from evalkit.engines.regress import (
     clusters,
     orthonormal,
     outside,
-    refuse_dependent,
-    solved,
+    solved_free,
 )
 
 Columns: TypeAlias = Callable[[Codes], Matrix]  # rows (m,) to regressors (m, p)
@@ -76,8 +75,7 @@ class BlockFit(Design):
             triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, block]), mode="r"))
         scale = np.sqrt(np.bincount(panel.time, panel.weight, minlength=periods))
         period, left, rank = off_periods(triangle[:, :periods], triangle[:, periods:], scale)
-        refuse_dependent(np.sqrt(before), left[:, :-1], names)
-        beta, bread = solved(left[:, :-1], left[:, -1])
+        beta, bread = solved_free(np.sqrt(before), left[:, :-1], left[:, -1], names)
         return cls(panel, columns, beta, bread, period, triangle, panel.n_units + rank)
 
     def contributions(self) -> Matrix:

@@ -31,8 +31,7 @@ from evalkit.engines.regress import (
     clusters,
     orthonormal,
     outside,
-    refuse_dependent,
-    solved,
+    solved_free,
 )
 from evalkit.engines.table import Table, TableWeights
 
@@ -77,12 +76,16 @@ class CellFit(Design):
         source = Cohorts.of(panel) or Table.of(panel)
         if source is None:
             return None
-        weight, roots = _roots(source)
-        both = [np.column_stack([r @ own, b]) for own, (r, b) in zip(x, roots, strict=True)]
-        periods = np.vstack([root for root, _ in roots])
-        effects, left, rank = off_periods(periods, np.vstack(both), np.sqrt(weight.sum(axis=0)))
-        refuse_dependent(np.sqrt(np.einsum("ct,ctp->p", weight, x**2)), left[:, :-1], names)
-        beta, bread = solved(left[:, :-1], left[:, -1])
+        if isinstance(source, Cohorts):
+            mass = source.mass[:, None]
+            effects, left, rank = _off_means(source, x)
+        else:
+            mass, roots = source.mass, _roots(source)
+            both = [np.column_stack([r @ own, b]) for own, (r, b) in zip(x, roots, strict=True)]
+            periods = np.vstack([root for root, _ in roots])
+            effects, left, rank = off_periods(periods, np.vstack(both), np.sqrt(mass.sum(axis=0)))
+        before = np.sqrt((mass[:, :, None] * x**2).sum(axis=(0, 1)))
+        beta, bread = solved_free(before, left[:, :-1], left[:, -1], names)
         rest = x - effects[:, :-1]
         return cls(panel, source, rest, beta, bread, effects[:, -1], panel.n_units + rank)
 
@@ -145,8 +148,8 @@ class CellFit(Design):
         source, (size, periods, p) = self.source, self.x.shape
         dummies = np.broadcast_to(np.eye(periods), (size, periods, periods))
         columns = np.concatenate([self.x, dummies], axis=2)
-        _, roots = _roots(source)
-        rows = np.vstack([root @ own for own, (root, _) in zip(columns, roots, strict=True)])
+        roots = [root for root, _ in _roots(source)]
+        rows = np.vstack([root @ own for own, root in zip(columns, roots, strict=True)])
         basis, triangle, at = orthonormal(rows)
         loading = basis.T @ rows[:, :p] @ self.bread
         # Rows of units are combinations of these, less their mean over the unit's periods.
@@ -162,20 +165,32 @@ class CellFit(Design):
         return Clustered(lambda: _spectra_of_cohorts(z, weight), sums, loading)
 
 
-def _roots(source: Cohorts | Table) -> tuple[Matrix, list[tuple[Matrix, Vector]]]:
-    """Weights by cohort and period ``(G, T)``; by cohort a root ``R`` ``(r, T)`` of its normal
-    matrix and the ``v`` with ``R'v = b``."""
+def _roots(source: Cohorts | Table) -> list[tuple[Matrix, Vector]]:
+    """By cohort a root ``R`` ``(r, T)`` of its normal matrix and the ``v`` with ``R'v = b``."""
     if isinstance(source, Table):
-        mass, out = source.mass, []
-        for (normal, moment), own in zip(source.normals(), mass, strict=True):
+        out = []
+        for (normal, moment), own in zip(source.normals(), source.mass, strict=True):
             pivoted = Pivoted.of(normal, own)
             out.append((pivoted.root, pivoted.lift(moment)))
-        return mass, out
-    size, periods = source.mean.shape
+        return out
+    periods = source.mean.shape[1]
     within, half = np.eye(periods) - 1 / periods, np.sqrt(source.mass)
     rest = source.mean - source.mean.mean(axis=1, keepdims=True)
-    mass = np.repeat(source.mass[:, None], periods, axis=1)
-    return mass, [(half[c] * within, half[c] * rest[c]) for c in range(size)]
+    return [(root * within, root * own) for root, own in zip(half, rest, strict=True)]
+
+
+def _off_means(source: Cohorts, x: Matrix) -> tuple[Matrix, Matrix, int]:
+    """:func:`off_periods` of regressors ``(G, T, p)`` and outcome where the panel is balanced: the
+    effects are means over cohorts."""
+    left = np.concatenate([x, source.mean[:, :, None]], axis=2)
+    share, effects = source.mass / source.mass.sum(), np.zeros(left.shape[1:])
+    for _ in range(2):
+        mean = np.tensordot(share, left, 1)
+        effects += mean
+        left -= mean
+        left -= left.mean(axis=1, keepdims=True)
+    left *= np.sqrt(source.mass)[:, None, None]
+    return effects, left.reshape(-1, left.shape[2]), len(effects) - 1
 
 
 def off_periods(periods: Matrix, columns: Matrix, scale: Vector) -> tuple[Matrix, Matrix, int]:

@@ -91,13 +91,13 @@ class Cohorts:
         wide = np.empty((len(self.code), periods + 1))
         wide[:, :periods], wide[:, periods] = self.outcome, self.weight
         path = np.zeros((self.size, periods + 1))
-        blocks = []
+        blocks, weighted = [], bool((self.weight != 1).any())
         for c, at in enumerate(self.at):
             block = np.take(wide, at, axis=0)
             weight = block[:, periods].copy()
             path[c, :periods] = weight @ block[:, :periods] / self.mass[c]
             block -= path[c]
-            if (weight != 1).any():
+            if weighted:
                 block[:, :periods] *= weight[:, None]
             blocks.append(block)
         return path[:, :periods], Rows(blocks, self.at, len(self.code))

@@ -69,7 +69,7 @@ def impute_cells(panel: Panel, minimum: int) -> ImputedCells | None:
     if source is None:
         return None
     known = starts.event < 0
-    of = _Sums.stacked([_Sums.of(source, c, before) for c, before in enumerate(known)])
+    of = _Sums.of(source, known)
     free, normal = of.free.sum(axis=0), of.normal.sum(axis=0)
     g, t = np.nonzero((of.mass > 0) & (free >= minimum))
     period = Pivoted.of(normal, of.weight.sum(axis=0))
@@ -97,14 +97,14 @@ def impute_cells(panel: Panel, minimum: int) -> ImputedCells | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sums:
-    """What the fit needs of a cohort, or stacked of ``G``; outcomes are less the unit's mean over
-    its known periods.
+    """What the fit needs of ``G`` cohorts; outcomes are less the unit's mean over its known
+    periods.
 
-    ``normal`` ``(T, T)``, ``moment``, ``weight`` and ``free`` ``(T,)``: normal matrix, weighted
-    sums of outcomes, weights and units of the known. ``mass``, ``total`` and ``size`` ``(T,)``:
-    weights, weighted sums of outcomes and units of the treated. ``reach`` ``(T, T)``: how the unit
-    effects of the treated in a period (column) rest on the known periods (rows). ``late`` ``(T,)``:
-    whether anybody is treated.
+    ``normal`` ``(G, T, T)``, ``moment``, ``weight`` and ``free`` ``(G, T)``: normal matrix,
+    weighted sums of outcomes, weights and units of the known. ``mass``, ``total`` and ``size``
+    ``(G, T)``: weights, weighted sums of outcomes and units of the treated. ``reach``
+    ``(G, T, T)``: how the unit effects of the treated in a period (column) rest on the known
+    periods (rows). ``late`` ``(G, T)``: whether anybody is treated.
     """
 
     normal: Matrix
@@ -118,33 +118,38 @@ class _Sums:
     late: Flags
 
     @classmethod
-    def stacked(cls, sums: list[_Sums]) -> _Sums:
-        """The sums of all cohorts, one behind the other."""
-        return cls(
-            *(np.stack([getattr(each, field.name) for each in sums]) for field in fields(cls))
-        )
+    def of(cls, source: Cohorts | Table, known: Flags) -> _Sums:
+        """The sums of cohorts that are untreated in the periods ``known`` ``(G, T)``."""
+        if isinstance(source, Cohorts):  # the mean path stands for all
+            w = np.repeat(source.mass[:, None], known.shape[1], axis=1)
+            units = np.array([len(at) for at in source.at])
+            return cls._of(w[:, None], source.mean[:, None], known, units[:, None])
+        parts = [
+            cls._of(source.weight[at][None], source.outcome[at][None], before[None], 1)
+            for at, before in zip(source.at, known, strict=True)
+        ]
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @classmethod
-    def of(cls, source: Cohorts | Table, c: int, known: Flags) -> _Sums:
-        """The sums of cohort ``c``, untreated in the periods ``known`` ``(T,)``."""
-        if isinstance(source, Table):
-            w, y, units = source.weight[source.at[c]], source.outcome[source.at[c]], 1
-        else:  # the mean path stands for all
-            w = np.full((1, len(known)), source.mass[c])
-            y, units = source.mean[[c]], len(source.at[c])
+    def _of(cls, w: Matrix, y: Matrix, known: Flags, units: Codes | int) -> _Sums:
+        """The sums of cohorts of ``s`` rows each, that stand for ``units``: ``w`` and ``y``
+        ``(G, s, T)``."""
+        known = known[:, None]
         w0, w1, share = w * known, w * ~known, normalised(w, known)
-        y = y - (share * y).sum(axis=1, keepdims=True)
-        usable = share.any(axis=1, keepdims=True)
-        late, w1 = w1.any(axis=0), w1 * usable
+        y = y - (share * y).sum(axis=2, keepdims=True)
+        usable = share.any(axis=2, keepdims=True)
+        late, w1 = w1.any(axis=1), w1 * usable
+        across, weight = share.transpose(0, 2, 1), w0.sum(axis=1)
         return cls(
-            normal=np.diag(w0.sum(axis=0)) - share.T @ w0,
-            moment=(w0 * y).sum(axis=0),
-            weight=w0.sum(axis=0),
-            free=units * np.count_nonzero(w0, axis=0),
-            mass=w1.sum(axis=0),
-            total=(w1 * y).sum(axis=0),
-            size=units * np.count_nonzero(w1, axis=0),
-            reach=share.T @ w1,
+            normal=weight[:, :, None] * np.eye(w.shape[2]) - across @ w0,
+            moment=(w0 * y).sum(axis=1),
+            weight=weight,
+            free=units * np.count_nonzero(w0, axis=1),
+            mass=w1.sum(axis=1),
+            total=(w1 * y).sum(axis=1),
+            size=units * np.count_nonzero(w1, axis=1),
+            reach=across @ w1,
             late=np.asarray(late),
         )
 

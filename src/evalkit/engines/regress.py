@@ -245,6 +245,23 @@ def refuse_singular(raw: Matrix, x: Matrix, weight: Vector, names: Sequence[str]
 
 def refuse_dependent(before: Vector, x: Matrix, names: Sequence[str]) -> None:
     """Raise, naming them, unless the columns of ``x`` kept some of their length and are free."""
+    _factored(before, x, names)
+
+
+def solved_free(
+    before: Vector, x: Matrix, y: Vector, names: Sequence[str]
+) -> tuple[Vector, Matrix]:
+    """:func:`solved`, of columns that :func:`refuse_dependent` lets pass."""
+    scale, (q, r, pivot) = _factored(before, x, names)
+    inverse = np.empty_like(r)
+    inverse[pivot] = solve_triangular(r, np.eye(len(r))) / scale[pivot][:, None]
+    return inverse @ (q.T @ y), inverse @ inverse.T
+
+
+def _factored(
+    before: Vector, x: Matrix, names: Sequence[str]
+) -> tuple[Vector, tuple[Matrix, Matrix, Codes]]:
+    """Lengths ``(p,)`` of free columns, and the pivoted QR of the columns by their lengths."""
     after = np.linalg.norm(x, axis=0)
     gone = after <= SINGULAR * np.where(before > 0, before, 1.0)
     if gone.any():
@@ -253,7 +270,7 @@ def refuse_dependent(before: Vector, x: Matrix, names: Sequence[str]) -> None:
             "remove it, or absorb fewer effects. What is constant within units can move their "
             "trends: by_time= or baseline=, where the estimator has it"
         )
-    _, r, pivot = qr(x / after, mode="economic", pivoting=True)
+    q, r, pivot = qr(x / after, mode="economic", pivoting=True)
     size = np.abs(np.diag(r))
     rank = int((size > SINGULAR * size[0]).sum())
     if rank < len(names):
@@ -266,3 +283,4 @@ def refuse_dependent(before: Vector, x: Matrix, names: Sequence[str]) -> None:
             f"the regressors are collinear: {some(redundant)} is a combination of "
             f"{some(partners)}. Remove one of them."
         )
+    return after, (q, r, pivot)

@@ -95,7 +95,7 @@ class Table:
 def normalised(weight: Matrix, known: Flags) -> Matrix:
     """Weights in the known periods, normalised to one for each unit (zero if it has none)."""
     before = weight * known
-    own = before.sum(axis=1, keepdims=True)
+    own = before.sum(axis=-1, keepdims=True)
     out: Matrix = np.divide(before, own, out=np.zeros_like(before), where=own > 0)
     return out
 

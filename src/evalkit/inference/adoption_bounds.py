@@ -6,6 +6,7 @@ Not for the estimate that leaves the windows out: every estimator makes that one
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
@@ -110,11 +111,12 @@ class AdoptionBounds:
 
         at = self.excluded.index.keys.index(key)
         rows = [
-            {"units": some(w.units), "earliest": plain(w.dates[0]), "latest": plain(w.dates[-1]),
-             "low": plain(low), "high": plain(high)}
+            {"measure": w.measure, "units": some(w.units), "earliest": plain(w.dates[0]),
+             "latest": plain(w.dates[-1]), "low": plain(low), "high": plain(high)}
             for w, low, high in zip(self.groups, self.at_low[at], self.at_high[at], strict=True)
         ]  # fmt: skip
-        return pd.DataFrame(rows)
+        table = pd.DataFrame(rows)
+        return table if table["measure"].any() else table.drop(columns="measure")
 
     def __repr__(self) -> str:
         meta = self.excluded.meta
@@ -128,11 +130,12 @@ class AdoptionBounds:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dated:
-    """Units that adopt together and the dates they can have."""
+    """Units that adopt together (a measure, if there are several) and the dates they can have."""
 
     units: Labels
     members: Codes
     dates: Vector
+    measure: str = ""
 
 
 def adoption_bounds(
@@ -208,9 +211,23 @@ def adoption_bounds(
             "cohort=(earliest, latest))"
         )
         raise PanelError(f"the panel {why}")
-    groups = _groups(panel.whole, together)
-    trial = _Trial(panel.whole, estimator, groups, vcov, level, few)
-    excluded = trial.judge(quietly(estimator, panel))
+    whole = panel.whole
+    first = whole.cohort if whole.earliest is None else whole.earliest
+    groups = dated(whole, first, whole.cohort, together)
+
+    def under(dates: Sequence[float]) -> Estimate:
+        cohort = whole.cohort.copy()
+        for group, date in zip(groups, dates, strict=True):
+            cohort[group.members] = date
+        return quietly(estimator, whole.adopting(cohort))
+
+    trial = Trial(under, tuple(groups), vcov, level, few)
+    return found_by(trial, quietly(estimator, panel), most)
+
+
+def found_by(trial: Trial, estimate: Estimate, most: int) -> AdoptionBounds:
+    """The bounds over all assignments, or what a search finds of them."""
+    groups, excluded = trial.groups, trial.judge(estimate)
     total = prod(len(group.dates) for group in groups)
     if total <= most:
         choices = product(*(range(len(group.dates)) for group in groups))
@@ -228,35 +245,36 @@ def adoption_bounds(
     bounds = trial.bounds(excluded, exact=total <= most, method=method)
     if trial.doubts:
         doubt = f"{trial.doubts[0]} So it is under {len(trial.doubts)} of the dates tried."
-        warnings.warn(doubt, DoubtWarning, stacklevel=2)
+        warnings.warn(doubt, DoubtWarning, stacklevel=3)
     return bounds
 
 
-def _groups(whole: Panel, together: Together) -> tuple[Dated, ...]:
-    """Units whose date is open, by what they share, with the dates they can have."""
-    first = whole.cohort if whole.earliest is None else whole.earliest
-    members = np.flatnonzero(first < whole.cohort)
-    windows = encode(first[members])[0], encode(whole.cohort[members])[0]
+def dated(
+    whole: Panel, first: Vector, last: Vector, together: Together, measure: str = ""
+) -> list[Dated]:
+    """Units whose date is open, from ``first`` to ``last`` ``(N,)``, by what they share, with the
+    dates they can have."""
+    members = np.flatnonzero(first < last)
+    windows = encode(first[members])[0], encode(last[members])[0]
     shared = {
         "unit": [members],
         "cluster": [encode(whole.cluster[members])[0], *windows],
         "window": list(windows),
     }[together]
     groups = []
-    for at in Groups.of(cross(shared)).rows():
+    for at in Groups.of(cross(shared)).rows() if len(members) else []:
         mine = members[at]
-        start, end = first[mine[0]], whole.cohort[mine[0]]
+        start, end = first[mine[0]], last[mine[0]]
         inside = whole.clock[(whole.clock >= start) & (whole.clock < end)]
-        groups.append(Dated(whole.units[mine], mine, np.append(inside, end)))
-    return tuple(groups)
+        groups.append(Dated(whole.units[mine], mine, np.append(inside, end), measure))
+    return groups
 
 
 @dataclass(slots=True, eq=False)
-class _Trial:
+class Trial:
     """Estimates and interval ends by key under assignments of dates, each made once."""
 
-    whole: Panel
-    estimator: Estimator
+    under: Callable[[Sequence[float]], Estimate]
     groups: tuple[Dated, ...]
     vcov: Vcov
     level: float
@@ -277,11 +295,8 @@ class _Trial:
     def at(self, choice: Choice) -> dict[Key, tuple[float, float, float]]:
         """What one assignment gives; nothing, with the reason kept, where there is no answer."""
         if choice not in self.made:
-            cohort = self.whole.cohort.copy()
-            for group, date in zip(self.groups, choice, strict=True):
-                cohort[group.members] = group.dates[date]
             try:
-                r = self.judge(quietly(self.estimator, self.whole.adopting(cohort)))
+                r = self.judge(self.under(self.dates(choice).tolist()))
                 ends = zip(r.estimate.tolist(), r.conf_low, r.conf_high, strict=True)
                 found = {k: e for k, e in zip(r.keys, ends, strict=True) if not np.isnan(e[0])}
             except (IdentificationError, OptionError) as wrong:  # of the estimator, or an average
@@ -333,7 +348,7 @@ class _Trial:
         )
 
 
-def _search(trial: _Trial, key: Key, sign: float) -> None:
+def _search(trial: Trial, key: Key, sign: float) -> None:
     """Move one group at a time towards the lowest (sign 1) or highest (-1) value, if it helps."""
     sizes = [len(group.dates) for group in trial.groups]
     for start in ([0] * len(sizes), [size - 1 for size in sizes]):

@@ -109,11 +109,11 @@ def aggregate(
     out = replace(out, counts=_counts(estimate, member))
     if estimate.mass is None or weights is not None:
         return out
-    noise = (member * estimate.theta - member * out.theta[:, None]) / totals
     kept = _kept_mass(estimate.mass, member, index)
-    sides = out.sides
-    if sides is not None and estimate.mass.psi.any():
-        sides = replace(sides, pooled=True)
+    if estimate.mass.scores.vanish:
+        return replace(out, mass=kept)
+    noise = (member * estimate.theta - member * out.theta[:, None]) / totals
+    sides = None if out.sides is None else replace(out.sides, pooled=True)
     return replace(out, scores=_with_noise(out, estimate.mass, noise), mass=kept, sides=sides)
 
 
@@ -177,10 +177,11 @@ def _counts(estimate: Estimate, member: Matrix) -> Codes | None:
         return None
     treated, controls = estimate.counts.T
     cohort = _cohorts(estimate)
-    total = np.zeros(len(member), np.intp)
-    for code in range(cohort.max() + 1):
-        total += (member * treated * (cohort == code)).max(axis=1).astype(np.intp)
-    return np.stack([total, (member * controls).max(axis=1).astype(np.intp)], axis=1)
+    order = np.argsort(cohort, kind="stable")
+    each = np.searchsorted(cohort[order], np.arange(cohort.max() + 1))
+    most = np.maximum.reduceat((member * treated)[:, order], each, axis=1)
+    sizes = most.sum(axis=1), (member * controls).max(axis=1)
+    return np.stack(sizes, axis=1).astype(np.intp)
 
 
 def _cohorts(estimate: Estimate) -> Codes:
@@ -217,8 +218,9 @@ def _kept_mass(mass: Estimate, member: Matrix, index: Index) -> Estimate | None:
     kept = []
     for row in member:
         mine = np.flatnonzero(row).tolist()
-        # Equal numbers are not enough: two cohorts of one size have two masses.
-        if (mass.theta[mine] != mass.theta[mine[0]]).any() or not mass.scores.take(mine).equal:
-            return None
         kept.append(mine[0])
+        # Equal numbers are not enough: two cohorts of one size have two masses.
+        alike = (mass.theta[mine] == mass.theta[mine[0]]).all()
+        if len(mine) > 1 and not (alike and mass.scores.take(mine).equal):
+            return None
     return replace(mass.take(kept), index=index)

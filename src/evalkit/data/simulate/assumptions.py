@@ -71,6 +71,17 @@ class Assumptions:
         County management of teachers, teacher exchange, creation of quality balance.
     urban_part, rural_part : float
         Effects of county management and exchange in urban and village schools, as multiples.
+    exchange, exchange_added, transfers : float
+        Share of a county's teachers who change schools in a year: by exchange before county
+        management, what management adds to it (together the 6.5 percent of the documents), and
+        otherwise (both ours). Scores do not depend on who moved.
+    turnover : float
+        Share of teachers who leave in a year, besides those at the end of their career (ours).
+    subject_staff : float
+        Share of teachers who teach the two tested subjects; they alone are recorded (ours).
+    satisfied : float
+        Share of answers in a survey that are satisfied, whatever is done (the 85 percent asked for
+        by the standard of 2017).
     tilt : float
         An effect is ``1 + tilt`` times as large for a pupil below the mean prior score, and
         ``1 - tilt`` times above it.
@@ -140,6 +151,12 @@ class Assumptions:
     creation: float = 0.0
     urban_part: float = 0.5
     rural_part: float = 1.5
+    exchange: float = 0.02
+    exchange_added: float = 0.045
+    transfers: float = 0.02
+    turnover: float = 0.02
+    subject_staff: float = 0.33
+    satisfied: float = 0.85
     tilt: float = 0.25
     stays: tuple[float, float, float] = (0.98, 0.92, 0.90)
     leaving: float = 0.01
@@ -202,5 +219,5 @@ class Assumptions:
 
 EFFECTS = (
     "member", "lead", "neighbour", "funding", "seat", "village", "managed", "rotation", "creation",
-    "retained",
+    "retained", "exchange_added",
 )  # fmt: skip

@@ -48,7 +48,12 @@ def uniform(seed: int, purpose: str, *ids: Any) -> Vector:
 
 def normal(seed: int, purpose: str, *ids: Any) -> Vector:
     """Standard normal draws, as :func:`uniform`."""
-    return np.asarray(np.sqrt(2.0) * erfinv(2.0 * uniform(seed, purpose, *ids) - 1.0))
+    return bell(uniform(seed, purpose, *ids))
+
+
+def bell(share: Any) -> Vector:
+    """The value below which such a share of standard normal draws lies."""
+    return np.asarray(np.sqrt(2.0) * erfinv(2.0 * np.asarray(share) - 1.0))
 
 
 def gamma(seed: int, purpose: str, *ids: Any, mean: Any, spread: float) -> Vector:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evalkit.core.errors import OptionError
 from evalkit.data.county.folder import Manifest
-from evalkit.data.simulate import resources, tables, truth
+from evalkit.data.simulate import resources, staff, survey, tables, truth
 from evalkit.data.simulate.assumptions import Assumptions
 from evalkit.data.simulate.county import County, county
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COMPRESSED = ("school", "school_year", "school_cohort", "pupil_test", "truth_county")
+COMPRESSED = (
+    "school", "school_year", "school_cohort", "pupil_test", "teacher_year", "survey_year",
+    "truth_county",
+)  # fmt: skip
+PREFIXED = {"teacher_year": "teacher_key", "survey_year": "respondent_key"}  # keys in order
 TITLE = "SYNTHETIC: a simulated study of fictional counties with known truth"
 
 
@@ -32,6 +36,8 @@ def of_county(found: County) -> dict[str, pd.DataFrame]:
         "group_membership": tables.memberships(found),
         "measure_event": events.drop(columns="first_year"),
         "school_cohort": tested,
+        "teacher_year": staff.teacher_year(found),
+        "survey_year": survey.survey_year(found),
         "truth_event": events[["unit_id", "unit_kind", "measure_id", "first_year"]],
         "truth_county": truth.by_county(found),
         "truth": truth.sums(found),
@@ -125,7 +131,7 @@ def write(
     >>> from evalkit.data.county.folder import check
     >>> folder = tempfile.mkdtemp()
     >>> len(write(folder, Assumptions(counties=2, schools=10))), check(folder)
-    (13, {})
+    (15, {})
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,9 +144,20 @@ def write(
         if path.suffix == ".csv":
             frame.to_csv(path, index=False, lineterminator="\n")
         else:
-            frame.to_parquet(path, index=False, compression="zstd")
+            frame.to_parquet(path, index=False, compression="zstd", **_encoding(name, frame))
         written.append(path)
     return written
+
+
+def _encoding(table: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """Keys that share their beginnings, row after row, are stored as what differs."""
+    if table not in PREFIXED:
+        return {}
+    key = PREFIXED[table]
+    return {
+        "use_dictionary": [name for name in frame if name != key],
+        "column_encoding": {key: "DELTA_BYTE_ARRAY"},
+    }
 
 
 def pupils(
