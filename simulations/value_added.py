@@ -204,7 +204,7 @@ METHODS = {
         designs=tuple(name for name, (_, world) in MODELS.items() if world.county is not None),
         sizes=LARGE,
         only={"model": ("counties",)},
-        draws=100,
+        draws=250,
     ),
     "estimates": Method(lambda units: units[0], {"normal": as_given}, designs=SPREAD),
     **{
