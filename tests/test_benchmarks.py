@@ -59,3 +59,14 @@ def test_the_script_stores_no_placeholder_and_keeps_what_it_did_not_measure(pass
     assert path.read_bytes() == STORED.read_bytes()
     benchmark.save([row], path)
     assert ek.load(path, ek.contracts.PASSES).equals(passes)
+
+
+def test_the_pupils_drawn_are_those_of_the_study_and_each_size_has_every_step():
+    table = ek.load(STORED.with_name("expand.csv"), ek.contracts.EXPANSIONS)
+    tested = pd.read_parquet(ROOT / "data/synthetic/school_cohort.parquet")["n_tested"].sum()
+    assert (table["pupils"] % tested == 0).all()
+    for _, steps in table.groupby("pupils")["step"]:
+        assert steps.tolist() == ["write", "sum", "estimate"]
+    sums = table[table["step"] == "sum"]
+    assert len(set(sums["cells"])) == 1
+    assert (table["seconds"] != table["processor"]).any()

@@ -189,3 +189,21 @@ def test_the_result_prints_what_was_trimmed():
     assert "of the treated after adoption trimmed" in text
     assert "shares seen" in text
     assert "(synthetic)" in text
+
+
+def test_a_register_without_outcomes_of_those_not_seen_is_refused():
+    p = pupils(towns=24, size=10)
+    score = np.where(p.column("seen") > 0, p.y, np.nan)
+    adopted = np.isfinite(p.cohort)[p.unit]
+    left = panel(score, p.times[p.time], p.cluster[p.unit], adopted, p.column("seen"))
+    with pytest.raises(PanelError, match=r"those not seen are among them.*for example 0"):
+        ek.composition_bounds(left, seen="seen")
+
+
+def test_a_share_above_one_is_refused():
+    n = 240
+    year, town = np.tile([1, 2], n // 2), np.repeat(np.arange(24), 10)
+    treated = town < 12
+    seen = np.where(~treated & (year == 1), np.arange(n) % 3 == 0, True)
+    with pytest.raises(IdentificationError, match="that is no share"):
+        ek.composition_bounds(panel(np.zeros(n), year, town, treated, seen * 1.0), seen="seen")

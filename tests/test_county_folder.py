@@ -145,6 +145,11 @@ WRONG = {
     "a town that is not in town": (
         put("school", town_code=["990101009", "990101001", None]), "school",
         ["town_code", "town.town_code", "row 1 holds 990101009"]),
+    "full-width digits in a date": (
+        put("school", opened=[None, "２０２０-09-01", None]), "school", ["opened", "YYYY-MM-DD"]),
+    "a count beyond what a number holds": (
+        put("county_year", pupils_compulsory=["900", "inf", "500", "9007199254740993"]),
+        "county_year", ["pupils_compulsory: must be integer", "row 2 holds inf", "rows 2, 4"]),
     "a town of another county": (
         put("school", town_code=["990101001", "990102001", "990102001"]), "school",
         ["town_code", "another county", "row 2"]),
@@ -253,6 +258,27 @@ def test_a_real_code_cannot_carry_simulated_outcomes_nor_a_made_code_pass_for_re
     assert "codes of the simulator (S001, S002)" in lines[0]
 
 
+def test_a_manifest_may_begin_with_a_byte_order_mark(tmp_path):
+    path = written(tmp_path) / folders.MANIFEST
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert folders.check(tmp_path) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1"])
+def test_a_broken_parquet_file_is_named(tmp_path, content):
+    written(tmp_path, without("town"))
+    (tmp_path / "town.parquet").write_bytes(content)
+    assert "town.parquet: not a whole Parquet file" in folders.check(tmp_path)["town"][0]
+
+
+def test_an_optional_table_in_a_workbook_is_not_passed_over(tmp_path):
+    written(tmp_path, without("teacher_year"))
+    (tmp_path / "teacher_year.xlsx").write_bytes(b"PK")
+    (tmp_path / "~$teacher_year.xlsx").write_bytes(b"")  # left by a program that has it open
+    (line,) = folders.check(tmp_path)["other files"]
+    assert line.startswith("teacher_year.xlsx: no table of the study, and not read")
+
+
 MANIFESTS = {
     "no object": ("[]", ["JSON object"]),
     "no JSON": ("{", ["JSON object"]),
@@ -326,7 +352,8 @@ def test_the_command_says_its_version_and_loads_no_frames(capsys):
 
 
 def test_a_folder_that_is_absent_is_a_failure_not_a_crash(tmp_path):
-    assert folders.MANIFEST in folders.check(tmp_path / "nowhere")
+    (line,) = folders.check(tmp_path / "nowhere")[folders.MANIFEST]
+    assert "there is no folder" in line
 
 
 def test_every_link_leads_to_a_key():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
-from evalkit.core.errors import OptionError
+from evalkit.core.errors import IdentificationError, OptionError
 from evalkit.data.county import gaps
 
 EXACT = 1e-12
@@ -100,3 +100,20 @@ def test_true_gaps_are_those_of_the_sides(study):
 def test_a_side_that_is_not_there_is_named(tests, dates):
     with pytest.raises(OptionError, match=r"no side 'city'; there are"):
         gaps.gap_panel(gaps.county_means(tests), *dates, high="city")
+
+
+def test_a_school_that_opens_later_is_compared_with_all_schools_of_its_test(study, tests):
+    rows = study.table("school_cohort")
+    first = rows.groupby("school_id")["year"].transform("min")
+    off = rows["mean_prior"] - rows.groupby(gaps.TEST)["mean_prior"].transform("mean")
+    own = off[rows["year"] == first].groupby(rows["school_id"]).mean()
+    sides = tests.drop_duplicates("school_id").set_index("school_id")
+    middle = own.groupby(sides["county_code"]).transform("median")
+    by_hand = (own < middle).map({True: "low_prior", False: "high_prior"})
+    assert (first > first.min()).any()
+    assert sides["prior"].tolist() == by_hand[sides.index].tolist()
+
+
+def test_a_study_whose_counties_all_have_a_measure_is_refused(tests, dates):
+    with pytest.raises(IdentificationError, match="surely no measure"):
+        gaps.gap_panel(gaps.county_means(tests), *dates, share=1.5)

@@ -72,3 +72,16 @@ def test_a_study_gives_every_school_and_year_of_its_tests(tmp_path):
     assert len(found) == len(tested.drop_duplicates(["school_id", "year"]))
     assert {"stratum", "town_code", "prefecture_code"} <= set(found)
     assert found.attrs["provenance"] == "synthetic"
+
+
+def test_a_prior_score_without_spread_and_a_test_that_nobody_sat_say_nothing(tmp_path):
+    rows, _ = cohorts()
+    assert scale(rows.assign(mean_prior=50.1))["progress"].isna().all()
+    assert scale(rows.assign(mean=50.0, sd=0.0))["score"].isna().all()
+
+
+def test_a_school_tested_in_one_subject_counts_its_pupils_once():
+    rows, _ = cohorts()
+    lacking = (rows["school_id"] == "K0") & (rows["subject"] == "math")
+    made = scale(rows[~lacking]).set_index(["school_id", "year"])["tested"]
+    assert made["K0", 2015] == rows.loc[0, "n_tested"]

@@ -36,6 +36,9 @@ def folder(tmp_path_factory):
     """A simulated study with codes of no place, whose manifest says restricted."""
     where = tmp_path_factory.mktemp("records")
     made = ek.simulate.panel(SMALL, pupils_of=[1], pupils_since=2023)
+    school = made["school"]
+    city = (school["county_code"] == "S002") & (school["stratum"] == "rural")
+    school.loc[city, "stratum"] = "town"  # a county without villages has no gap
     for name, frame in made.items():
         if name.startswith("truth") or name in ("assumptions", "survey_year"):  # it is optional
             continue
@@ -184,6 +187,21 @@ def test_every_chapter_of_the_county_study_carries_the_synthetic_stamp():
                 assert "evalkit-table" not in page or "SYNTHETIC" in page
 
 
+BLOCK = re.compile(r"^```\{when\} (\w+)\n.*?^```$", re.MULTILINE | re.DOTALL)
+CLAIM = re.compile(r"\{claim\}`(\w+)")
+
+
+def printed(text):
+    """Claims that a page of restricted records prints."""
+    kept = BLOCK.sub(lambda block: block[0] if block[1] == "restricted" else "", text)
+    return set(CLAIM.findall(kept))
+
+
+def test_a_claim_inside_a_block_of_another_tier_is_not_printed():
+    text = "{claim}`a`\n```{when} synthetic\n{claim}`b`\n```\n```{when} restricted\n{claim}`c`\n```"
+    assert printed(text) == {"a", "c"}
+
+
 @pytest.mark.slow
 def test_the_chapters_run_on_another_folder_and_numbers_and_labels_follow(folder, tmp_path):
     """What `make book DATA=...` stages; nothing outside its own folder changes."""
@@ -202,6 +220,9 @@ def test_the_chapters_run_on_another_folder_and_numbers_and_labels_follow(folder
         assert mine["provenance"] == "restricted"
         entries = [*mine["claims"].values(), *mine["figures"].values()]
         assert {entry["provenance"] for entry in entries} == {"restricted"}
+        cells = nbfile.read(stage / f"notebooks/{name}.ipynb").cells
+        prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        assert printed(prose) == set(mine["claims"]), name
         values = {key: claim["value"] for key, claim in mine["claims"].items()}
         assert values != {key: claim["value"] for key, claim in theirs["claims"].items()}
         for cell in nbfile.code_cells(nbfile.read(stage / f"notebooks/{name}.ipynb")):

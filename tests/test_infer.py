@@ -183,6 +183,25 @@ def test_a_singular_covariance_is_refused_in_a_joint_test():
         ek.wald(twice)
 
 
+def test_a_covariance_that_only_rounding_keeps_regular_is_refused_in_a_joint_test():
+    twice = estimate([1.0, 2.0], np.eye(2)).contrast([[1, 0], [1, 3e-7]], ["a", "a again"])
+    assert np.linalg.matrix_rank(twice.vcov()) == 2
+    with pytest.raises(IdentificationError, match="singular"):
+        ek.wald(twice)
+
+
+def test_a_coordinate_without_error_has_no_joint_test_as_it_has_no_p_value():
+    exact = estimate([1.0, 2.0], np.diag([1.0, 1e-30]))
+    assert np.isnan(ek.infer(exact).p_value[1])
+    with pytest.raises(IdentificationError, match="has an error of zero; leave it out"):
+        ek.wald(exact)
+
+
+def test_what_is_no_estimate_has_no_joint_test():
+    with pytest.raises(OptionError, match="estimate is int"):
+        ek.wald(3)
+
+
 def test_more_coordinates_than_clusters_are_refused_in_a_joint_test():
     many = estimate(np.ones(6), np.eye(6), 60, cluster=np.arange(60) % 5)
     with pytest.warns(DoubtWarning), pytest.raises(IdentificationError, match="from 5 clusters"):

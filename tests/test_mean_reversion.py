@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import evalkit as ek
-from evalkit.core.errors import IdentificationError, OptionError
+from evalkit.core.errors import IdentificationError, OptionError, PanelError
 
 PERIODS, START = 7, 4
 NEAR = 0.06  # a jackknife of 120 towns differs from first order by leverage
@@ -144,3 +146,26 @@ def test_bad_input_says_what_to_do(wrong):
         ek.mean_reversion(p, **options)
     for word in words:
         assert word in str(refused.value)
+
+
+def test_the_level_of_outcomes_moves_nothing():
+    score = autoregressive(60)
+    near = ek.mean_reversion(panel(score, EARLY), window=2)
+    far = ek.mean_reversion(panel(score + 1e9, EARLY), window=2)
+    assert far.theta == pytest.approx(near.theta, abs=1e-5)
+    assert far.vcov() == pytest.approx(near.vcov(), abs=1e-5)
+
+
+def test_a_spread_that_is_rounding_is_none():
+    score = autoregressive(60)
+    rng = np.random.default_rng(1)
+    score[:, START - 3 : START] = [rng.permutation([0.1, 0.2, 0.3]) for _ in score]  # means alike
+    with pytest.raises(IdentificationError, match="do not differ in the window"):
+        ek.mean_reversion(panel(score, EARLY), window=3)
+
+
+def test_a_weight_that_changes_within_a_unit_is_refused():
+    p = panel(autoregressive(60), EARLY)
+    weights = np.where((p.unit == 3) & (p.time == 2), 2.0, 1.0)
+    with pytest.raises(PanelError, match="weight of unit 3 changes in 2"):
+        ek.mean_reversion(replace(p, weight=weights))

@@ -125,3 +125,12 @@ WRONG = {
 def test_bad_input_gets_one_clear_error(act, error, words):
     with pytest.raises(error, match=words):
         act()
+
+
+def test_a_varying_base_is_refused_where_the_year_before_adoption_is_missing():
+    start = np.where(np.arange(60) < 20, float(START), np.nan)
+    p = panel(shocks(60), start)
+    gap = p.where(p.times[p.time] != START - 1)
+    ek.mirrored(ek.did.callaway_santanna(gap, base="universal"))
+    with pytest.raises(OptionError, match="no base in common"):
+        ek.mirrored(ek.did.callaway_santanna(gap))

@@ -102,6 +102,8 @@ def test_errors_in_blocks_are_those_of_the_covariance(monkeypatch):
     [
         ({"warn": 0.6}, "at or below the limit"),
         ({"warn": []}, "at or below the limit"),
+        ({"warn": [[0.1, 0.2]]}, "one or several finite numbers"),
+        ({"warn": -np.inf}, "one or several finite numbers"),
         ({"certainty": 1.0}, "certainty="),
         ({"horizon": 0}, "horizon="),
         ({"over": "month"}, "no level 'month'"),

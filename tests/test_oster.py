@@ -155,6 +155,8 @@ WRONG = {
     "delta no number": ({"delta": "one"}, OptionError, ["delta='one'"]),
     "target infinite": ({"target": np.inf}, OptionError, ["target=inf"]),
     "not adopted": ({"on": None}, IdentificationError, ["no unit is treated"]),
+    "no sequence of effects": ({"absorb": None}, OptionError, ["absorb takes a sequence"]),
+    "an effect that is no name": ({"absorb": [3]}, OptionError, ["absorb: 3 is no name"]),
     "a control twice": ({"covariates": ["bedrooms"] * 2}, OptionError, ["twice"]),
 }
 
@@ -182,3 +184,24 @@ def test_controls_that_explain_nothing_are_refused():
     clean[:, 0] += clean[:, 1]
     with pytest.raises(IdentificationError, match="explain nothing"):
         ek.oster(section(clean, list("yxa")), on="x", covariates=["a"], absorb=())
+
+
+OUTCOMES = {
+    "constant": (lambda x: 0 * x[:, 0] + 0.1, "'y' has no variation left"),
+    "wholly explained": (lambda x: x[:, 0] + x[:, 1], "explain 'y' wholly"),
+}
+
+
+@pytest.mark.parametrize(("made", "words"), OUTCOMES.values(), ids=OUTCOMES.keys())
+def test_an_outcome_that_leaves_nothing_to_the_unseen_is_refused(made, words):
+    x = HOUSES.x[:, :2]
+    with pytest.raises(IdentificationError, match=words):
+        ek.oster(section(np.column_stack([made(x), x]), ["y", "x", "z"]),
+                 on="x", covariates=["z"], absorb=())  # fmt: skip
+
+
+def test_the_level_of_the_outcome_moves_nothing():
+    rows = np.column_stack([HOUSES.y + 1e9, HOUSES.x])
+    assert houses(section(rows, ["price", *HOUSES.names])).theta == pytest.approx(
+        houses().theta, rel=1e-5
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,18 @@ def test_an_outcome_cannot_be_its_own_control():
         ek.placebo_outcomes(
             panel(), lambda p: ek.did.two_way(p, covariates=["girls"]), outcomes=["girls"]
         )
+
+
+def test_a_column_of_high_level_may_still_move():
+    p = panel()
+    names = [*p.names, "high"]
+    high = replace(p, x=np.column_stack([p.x, 1e9 + 0.01 * p.column("girls")]), names=tuple(names))
+    found = ek.placebo_outcomes(high, ek.did.two_way, outcomes=["girls", "high"])
+    assert found.theta[1] == pytest.approx(0.01 * found.theta[0], abs=1e-6)
+
+
+def test_what_is_no_estimator_or_no_panel_is_named():
+    with pytest.raises(OptionError, match="estimator is Estimate; give the function"):
+        ek.placebo_outcomes(panel(), ek.did.two_way(panel()), outcomes=["girls"])
+    with pytest.raises(OptionError, match="panel is dict; build it with"):
+        ek.placebo_outcomes({}, ek.did.two_way, outcomes=["girls"])

@@ -126,5 +126,8 @@ def test_what_cannot_be_ranked_is_refused():
         ek.ranks(made(), best=12)
     with pytest.raises(OptionError, match="level"):
         ek.ranks(made(), level=1.0)
+    for seed in (-1, 1.5, None):
+        with pytest.raises(OptionError, match="seed="):
+            ek.ranks(made(), seed=seed)
     with pytest.raises(OptionError, match="draws"):
         ek.ranks(made(), simultaneous=True, draws=5)

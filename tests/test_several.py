@@ -187,6 +187,12 @@ REFUSED = {
         lambda: several({"a": {1: 3}}, earliest={"a": {1: 5}}), ["5 is after its start 3"]),
     "a window of no measure": (
         lambda: several({"a": {1: 3}}, earliest={"b": {1: 2}}), ["earliest names 'b'"]),
+    "dates in a list": (lambda: several({"a": [3, 4]}), ["measure 'a', is list", "a mapping"]),
+    "no dates at all": (lambda: several(None), ["starts is NoneType"]),
+    "a unit twice": (
+        lambda: several({"a": pd.Series([3, 4], index=[1, 1])}), ["measure 'a'", "stands twice"]),
+    "a measure twice": (lambda: several({1: {1: 3}, "1": {1: 4}}), ["measure '1'", "twice"]),
+    "no panel": (lambda: ek.did.several_measures({}, starts=STARTS), ["panel is dict"]),
     "an interaction with itself": (
         lambda: several(STARTS, interactions=[("group", "group")]), ["name two measures"]),
     "an unknown grouping": (lambda: several(STARTS, by="year"), ["by='year'", "'bundle'"]),
@@ -200,3 +206,28 @@ def test_what_cannot_be_answered_is_refused_with_its_remedy(ask, words):
         ask()
     for word in words:
         assert word in str(refused.value)
+
+
+DATES = {
+    "timestamps": lambda year: pd.Timestamp(year, 9, 1),
+    "days": lambda year: pd.Timestamp(year, 9, 1).date(),
+    "text": lambda year: f"{year}-09-01",
+    "numpy's": lambda year: np.datetime64(f"{year}-09-01"),
+}
+
+
+@pytest.mark.parametrize("made", DATES.values(), ids=DATES.keys())
+def test_periods_may_be_dates(made):
+    data = frame(noise=0)
+    data = data.assign(t=pd.to_datetime([f"{2000 + t}-09-01" for t in data["t"]]))
+    starts = {
+        m: {u: made(int(2000 + g)) for u, g in STARTS[m].items() if np.isfinite(g)} for m in STARTS
+    }
+    found = ek.did.several_measures(panel(data), starts=starts, by="measure")
+    np.testing.assert_allclose(found.theta, [2, 3], rtol=0, atol=TWIN)
+
+
+def test_the_missing_values_of_pandas_mean_never():
+    given = pd.DataFrame(STARTS).replace(np.inf, np.nan).convert_dtypes()
+    one, other = (ek.did.several_measures(panel(), starts=s) for s in (STARTS, given))
+    np.testing.assert_array_equal(one.theta, other.theta)

@@ -176,6 +176,14 @@ WRONG = {
         row(), {"rings": [5, 20]}, IdentificationError, ["0 to 5 km", "join the ring"]),
     "strangers": (
         row(), {"rings": [2], "neighbours": {99: [1]}}, OptionError, ["names 99", "no units here"]),
+    "one coordinate": (
+        row(), {"rings": [9], "coordinates": ("latitude",)}, OptionError, ["two columns"]),
+    "no mapping": (row(), {"rings": [2], "neighbours": [(5, 6)]}, OptionError, ["a mapping"]),
+    "one neighbour": (
+        row(), {"rings": [2], "neighbours": {5: "6"}}, OptionError, ["neighbours of 5 are '6'"]),
+    "neighbours of another type": (
+        row(), {"rings": [2], "neighbours": {5: ["6"], 7: ["8"]}}, OptionError,
+        ["'6', '8'", "Write them as the panel does"]),
     "windows": (
         replace(row(), earliest=np.full(60, 1.0)), {"rings": [20]}, PanelError, ["windows"]),
 }  # fmt: skip
@@ -188,3 +196,11 @@ def test_bad_input_says_what_to_do(wrong):
         ek.spillover_rings(panel, ek.did.two_way, **options)
     for word in words:
         assert word in str(refused.value)
+
+
+def test_an_untreated_unit_at_the_place_of_a_treated_one_is_in_the_first_ring():
+    p = row(noise=1.0)
+    x = p.x.copy()
+    x[p.units[p.unit] == 20, 0] = x[p.units[p.unit] == 19, 0]  # 20 moves to where 19 is
+    found = ek.spillover_rings(replace(p, x=x), ek.did.two_way, rings=[20.5])
+    assert "0 to 20.5 km 2; 38 clean" in found.meta.notes[0]

@@ -71,6 +71,16 @@ def check_estimate(value: object, who: str = "estimate") -> Estimate:
     return value
 
 
+def check_panel(value: object) -> None:
+    """Raise ``OptionError`` unless ``value`` is a panel."""
+    from evalkit.core.panel import Panel
+
+    if not isinstance(value, Panel):
+        raise OptionError(
+            f"panel is {type(value).__name__}; build it with evalkit.Panel.from_frame(...)"
+        )
+
+
 def is_number(value: object) -> bool:
     """True for a number that is not a truth value."""
     return isinstance(value, Real) and not isinstance(value, bool)

@@ -293,6 +293,7 @@ def _joined(estimates: Sequence[Estimate], estimand: str) -> Meta:
         n_obs=max(meta.n_obs for meta in metas),
         provenance=combine(*(meta.provenance for meta in metas)),
         notes=tuple(dict.fromkeys(note for meta in metas for note in meta.notes)),
+        base=_once(meta.base for meta in metas if meta.base),
     )
 
 

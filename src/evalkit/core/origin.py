@@ -81,7 +81,8 @@ class Leverage(Linear, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What an estimate is: ``estimand``, ``method``, ``outcome``, sample counts, provenance."""
+    """What an estimate is: ``estimand``, ``method``, ``outcome``, sample counts, provenance, and
+    ``base``, the kind of base period where there are two."""
 
     estimand: str
     method: str
@@ -89,3 +90,4 @@ class Meta:
     n_obs: int
     provenance: Provenance
     notes: tuple[str, ...] = ()
+    base: str = ""

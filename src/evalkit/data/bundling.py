@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evalkit.core.errors import OptionError, check_option
+from evalkit.core.checks import check_draws, check_seed
+from evalkit.core.errors import check_option
 from evalkit.data.catalogue import Exposure, Start, shares
 
 Undated: TypeAlias = Literal["spread", "latest"]
@@ -177,8 +178,8 @@ def random_starts(
     [[3, 3]]
     """
     check_option("undated", undated, ("spread", "latest"))
-    if draws < 1:
-        raise OptionError(f"draws={draws} must be at least 1")
+    check_draws(draws, 1, "some hundreds for a distribution")
+    check_seed(seed)
     named, last = exposure.documented, exposure.last
     opened = np.datetime64(since) if undated == "spread" else last
     first = np.minimum(np.where(named & np.isnat(exposure.first), opened, exposure.first), last)

@@ -140,7 +140,8 @@ class Contract:
             if rule.kind == "number":
                 checks.append(pa.Check(_finite, name="finite", error="finite"))
             if rule.pattern is not None:
-                checks.append(pa.Check.str_matches(rf"(?:{rule.pattern})\Z"))
+                ascii_only = rule.pattern.replace(r"\d", "[0-9]")  # no full-width digits
+                checks.append(pa.Check.str_matches(rf"(?:{ascii_only})\Z"))
             columns[name] = pa.Column(_DTYPES[rule.kind], checks=checks, nullable=not rule.required)
         return pa.DataFrameSchema(columns, name=self.table)
 
@@ -218,6 +219,10 @@ def examine(table: Path | str | pd.DataFrame, contract: Contract) -> tuple[pd.Da
     import pandera.errors as errors
 
     given = read(Path(table), contract.table) if isinstance(table, (str, Path)) else table
+    if not hasattr(given, "reset_index"):
+        raise ContractError(
+            contract.table, [f"{type(given).__name__} is no pandas frame, nor a path. Give one."]
+        )
     contract = contract.numbered(list(given.columns))
     failures = _failures_of_header(given, contract)
     known = [name for name in contract.columns if list(given.columns).count(name) == 1]

@@ -179,6 +179,28 @@ PASSES = Contract(
     },
 )
 
+EXPANSIONS = Contract(
+    table="expand",
+    label="Cost of drawing the county study's pupils, of summing them, and of estimating",
+    zh="学生数据生成与汇总成本",
+    key=["pupils", "step"],
+    columns={
+        "pupils": Column("integer", "rows of the Parquet files", "学生数", low=1),
+        "step": _text("what was timed", "步骤", options=("write", "sum", "estimate")),
+        "version": _text("package and version", "版本", pattern=r"\S.* \d+\.\d+\S*"),
+        "seconds": Column("number", "seconds by the clock", "时间", "s", low=0),
+        "processor": Column("number", "processor seconds", "处理器时间", "s", low=0),
+        "megabytes": Column("number", "peak memory of the process", "内存", "MB", low=0),
+        "disk": Column("number", "size of what was written", "文件大小", "MB", False, low=0),
+        "cells": Column("integer", "cells of the sums", "单元数", required=False, low=1),
+        "gap": Column("number", "gap of the last year, from the sums", "差距", "marks", False),
+        "effect": Column("number", "effect of county management", "效应", "marks", False),
+        "machine": _text("cores, system, Python", "机器", pattern=r"\d+ cores, .+, Python \d.+"),
+        "date": Column("date", "day of the run", "日期"),
+        "provenance": _text("evidence tier", "证据层级", options=("synthetic",)),
+    },
+)
+
 PUBLISHED = Contract(
     table="published",
     label="Results that others have published, and how we know them",

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["text", "integer", "number", "date", "boolean"]
 
-_DATE = r"\d{4}-\d{2}-\d{2}"
+_DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+EXACT = 2.0**53  # whole numbers up to here are held to the last digit
 KINDS: dict[Kind, str] = {
     "text": "must be text",
     "integer": "must be integer",
@@ -31,7 +32,12 @@ def read(path: Path, table: str) -> pd.DataFrame:
     if not path.is_file():
         raise ContractError(table, [f"{path.name}: no such file. Check the path."])
     if path.suffix == ".parquet":
-        return pd.read_parquet(path)
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as wrong:  # pyarrow's errors are values' errors
+            raise ContractError(
+                table, [f"{path.name}: not a whole Parquet file. Write or copy it again."]
+            ) from wrong
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as wrong:
@@ -79,10 +85,12 @@ def as_kind(column: pd.Series[Any], kind: Kind) -> tuple[pd.Series[Any], Sequenc
         parsed = pd.to_datetime(text, format="%Y-%m-%d", errors="coerce", exact=True)
         shaped = text.str.fullmatch(_DATE).fillna(False).astype(bool)
         return text, np.flatnonzero((parsed.isna() | ~shaped) & ~empty).tolist()
+    if column.dtype.kind in "mMc":  # times and complex numbers, which would pass for numbers
+        return column, np.flatnonzero(~empty).tolist()
     number = pd.to_numeric(column, errors="coerce").astype("Float64")
     wrong = number.isna() & ~empty
     if kind == "integer":
-        wrong |= (number % 1 != 0).fillna(False).astype(bool)
+        wrong |= ((number % 1 != 0) | ~(number.abs() < EXACT)).fillna(False).astype(bool)
         wrong = wrong.astype(bool)
         return (number if wrong.any() else number.astype("Int64")), np.flatnonzero(wrong).tolist()
     return number.astype("float64"), np.flatnonzero(wrong).tolist()

@@ -169,6 +169,7 @@ def callaway_santanna(
             len(panel.y),
             panel.provenance,
             (*panel.ledger, *lost, *made.failed, *alone(index, made.counts)),
+            base,
         ),
         origin=origin,
         combination=None if covariates else np.eye(len(cells)),

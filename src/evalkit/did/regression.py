@@ -181,7 +181,7 @@ def fit_cells(
     """
     order = np.arange(len(index))
     code, unit, time = Starts.of(panel).code, panel.unit, panel.time
-    two_way = {_members(effect) for effect in absorb} == {("unit",), ("time",)}
+    two_way = set(_effects(absorb)) == {("unit",), ("time",)}
     names = [" ".join(map(str, key)) for key in index.keys]
     if two_way and not (covariates or by_time or moderators):
         cells = CellFit.of(panel, x, names)
@@ -240,17 +240,21 @@ def _wide(panel: Panel, columns: int) -> bool:
 
 def absorbed(panel: Panel, absorb: Absorb) -> list[Groups]:
     """Groups of each effect; a tuple is an interaction; none at all is an intercept."""
-    if isinstance(absorb, str) or not np.iterable(absorb):
-        raise OptionError(f'absorb takes a sequence: absorb=("{absorb}",)')
     effects = []
-    for names in dict.fromkeys(_members(effect) for effect in absorb):
+    for names in dict.fromkeys(_effects(absorb)):
         codes = cross([panel.category(name).codes for name in names])
         effects.append(Groups(codes, int(codes.max()) + 1))
     return effects or [Groups(np.zeros(len(panel.y), np.intp), 1)]
 
 
-def _members(effect: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (effect,) if isinstance(effect, str) else tuple(sorted(set(effect)))
+def _effects(absorb: Absorb) -> list[tuple[str, ...]]:
+    """The categories of each effect."""
+    if isinstance(absorb, str) or not np.iterable(absorb):
+        raise OptionError(f'absorb takes a sequence: absorb=("{absorb}",)')
+    wrong = [effect for effect in absorb if not isinstance(effect, (str, tuple))]
+    if wrong:
+        raise OptionError(f"absorb: {wrong[0]!r} is no name of an effect, nor a tuple of names")
+    return [(one,) if isinstance(one, str) else tuple(sorted(set(one))) for one in absorb]
 
 
 def controls_of(
@@ -261,7 +265,7 @@ def controls_of(
     refuse_text_or_repeats("by_time", by_time)
     plain = [panel.column(name) for name in covariates]
     timed, names = [], list(covariates)
-    absorbs_unit = ("unit",) in map(_members, absorb)
+    absorbs_unit = ("unit",) in _effects(absorb)
     for name in by_time:
         value = panel.column(name)
         # A unit effect absorbs the level of a baseline covariate: one period has to be left out.

@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.core.adoption import plain
 from evalkit.core.arrays import Flags, Groups, Labels, Matrix, Vector
-from evalkit.core.checks import check_whole, refuse_text_or_repeats
+from evalkit.core.checks import check_panel, check_whole, refuse_text_or_repeats
 from evalkit.core.errors import IdentificationError, OptionError, PanelError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index, Key
@@ -115,6 +115,7 @@ def several_measures(
     >>> dict(zip(found.index.level("measure"), found.theta.round(12).tolist()))
     {'group': 2.0, 'funding': 3.0}
     """
+    check_panel(panel)
     check_option("by", by, get_args(By))
     refuse_text_or_repeats("covariates", covariates)
     check_whole("minimum_controls", minimum_controls, 1)
@@ -122,11 +123,12 @@ def several_measures(
         check_whole("longest", longest, 0, "it counts periods")
     if panel.earliest is not None:
         raise OptionError("the panel has adoption windows of its own; give windows in earliest=")
-    rows, notes = _outside(panel, starts, earliest)
+    given = entries(panel, "starts", starts)
+    first = {} if earliest is None else entries(panel, "earliest", earliest)
+    rows, notes = _outside(panel, given, first)
     inner = panel if rows.all() else panel.where(rows)
-    dates = _together(dates_of(inner, starts), interactions)
-    first = np.min(list(dates.values()), axis=0)
-    inner = inner.adopting(first)
+    dates = _together(dates_of(inner, given), interactions)
+    inner = inner.adopting(np.min(list(dates.values()), axis=0))
     if not (inner.treated > 0).any():
         raise IdentificationError("no observation is under any measure; check the dates in starts=")
     fit = impute(Sample.of_rows(inner, covariates, trends=trends), inner.clock, minimum_controls)
@@ -160,29 +162,60 @@ def several_measures(
 # --- Dates --------------------------------------------------------------------------------------
 
 
-def dates_of(panel: Panel, starts: Mapping[str, Any]) -> dict[str, Vector]:
+def entries(panel: Panel, option: str, given: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
+    """The dates that are not empty, by measure and unit."""
+    import pandas as pd
+
+    known = set(panel.units.tolist())
+    found: dict[str, dict[Any, Any]] = {}
+    for name, column in _items(option, given):
+        dates = dict(pairs := _items(f"{option}, measure {name!r},", column))
+        if str(name) in found or len(dates) < len(pairs):
+            raise PanelError(f"{option}, measure {name!r}: the name, or a unit, stands twice")
+        strange = [unit for unit in dates if unit not in known]
+        if strange:
+            raise PanelError(
+                f"{option}, measure {name!r}: the panel has no unit {some(strange)}; its units "
+                f"are {some(panel.units.tolist())}. Index dates by unit, of the same type."
+            )
+        found[str(name)] = {
+            unit: value
+            for unit, value in dates.items()
+            if not (pd.api.types.is_scalar(value) and (pd.isna(value) or value in ("", np.inf)))
+        }
+    return found
+
+
+def _items(where: str, given: Any) -> list[tuple[Any, Any]]:
+    if not hasattr(given, "items"):
+        raise OptionError(
+            f"{where} is {type(given).__name__}; give each measure a mapping from unit to date"
+        )
+    return list(given.items())
+
+
+def dates_of(panel: Panel, given: dict[str, dict[Any, Any]]) -> dict[str, Vector]:
     """First treated period of each unit by measure ``(N,)``, ``inf`` where never."""
     place = {unit: at for at, unit in enumerate(panel.units.tolist())}
     found = {}
-    for name, column in starts.items():
-        date = np.full(len(place), NEVER)
-        given = {unit: value for unit, value in column.items() if value is not None}
-        for unit, value in given.items():
-            at = place.get(unit)
-            if at is not None:
-                date[at] = _position(panel.times, str(name), unit, value)
-        found[str(name)] = date
+    for name, column in given.items():
+        found[name] = np.full(len(place), NEVER)
+        for unit, value in column.items():
+            if unit in place:
+                found[name][place[unit]] = _position(panel.times, name, unit, value)
     if not found:
-        raise OptionError("starts= names no measure; give each a mapping from unit to date")
+        raise OptionError("starts= or earliest= names no measure; give each dates by unit")
     return found
 
 
 def _position(times: Labels, name: str, unit: Any, value: Any) -> float:
     """A date on the scale of the panel's clock."""
+    import pandas as pd
+
     if times.dtype.kind not in "iuf":
-        if value != value or value in ("", np.inf):  # NaN and NaT differ from themselves
-            return NEVER
-        at = np.flatnonzero(times.astype(str) == str(value))
+        words = times.dtype.kind != "M"
+        date = str(value) if words else np.datetime64(pd.to_datetime(value, errors="coerce"))
+        at = np.flatnonzero((times.astype(str) if words else times) == date)
         if not len(at):
             raise PanelError(
                 f"measure {name!r}, unit {unit!s}: {value!s} is no period of the panel "
@@ -190,33 +223,21 @@ def _position(times: Labels, name: str, unit: Any, value: Any) -> float:
             )
         return float(at[0])
     try:
-        date = float(value)
+        return float(value)
     except (TypeError, ValueError):
         raise PanelError(
             f"measure {name!r}, unit {unit!s}: {value!r} is no number, and the periods are numbers "
             f"({times[0]!s} to {times[-1]!s})"
         ) from None
-    return NEVER if np.isnan(date) else date
 
 
 def _outside(
-    panel: Panel, starts: Mapping[str, Any], earliest: Mapping[str, Any] | None
+    panel: Panel, starts: dict[str, dict[Any, Any]], earliest: dict[str, dict[Any, Any]]
 ) -> tuple[Flags, list[str]]:
     """Rows outside all windows, and in words how many are inside."""
-    known = set(panel.units.tolist())
-    for option, given in (("starts", starts), ("earliest", {} if earliest is None else earliest)):
-        for name, column in given.items():
-            strange = [unit for unit in dict(column.items()) if unit not in known]
-            if strange:
-                raise PanelError(
-                    f"{option}, measure {name!r}: the panel has no unit {some(strange)}; its units "
-                    f"are {some(panel.units.tolist())}. Index dates by unit, of the same type."
-                )
-    rows = np.ones(len(panel.y), bool)
-    if earliest is None:
-        return rows, []
-    latest, clock = dates_of(panel, starts), panel.clock[panel.time]
-    for name, first in dates_of(panel, earliest).items():
+    rows, clock = np.ones(len(panel.y), bool), panel.clock[panel.time]
+    latest = dates_of(panel, starts)
+    for name, first in (dates_of(panel, earliest) if earliest else {}).items():
         if name not in latest:
             raise OptionError(f"earliest names {name!r}, starts only {some(latest)}")
         late = np.flatnonzero(np.isfinite(first) & (first > latest[name]))

@@ -149,6 +149,7 @@ def triple_difference(
         len(panel.y),
         panel.provenance,
         (*panel.ledger, *notes),
+        base,
     )
     scores = Scores.dense(psi @ combination) if by_unit else scores.dot(combination)
     linear = not by_unit and len(tasks) == len(kept)  # else the weights depend on the outcome

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evalkit.core.arrays import Groups, Vector
+from evalkit.core.checks import check_panel
 from evalkit.core.errors import check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -99,6 +100,7 @@ def compliance(
     """
     import pandas as pd
 
+    check_panel(panel)
     chosen = standard_of(standard)
     check_option("stage", stage, chosen.limit)
     estimate = balance(panel, standard=chosen, by=by, undefined="nan")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from evalkit.core.arrays import Flags, Groups, Vector
-from evalkit.core.checks import check_level, check_names
+from evalkit.core.checks import check_level, check_names, check_panel
 from evalkit.core.errors import IdentificationError, PanelError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TERMS = ("low", "high", "untrimmed", "change in share seen")
+ROUNDING = 1e-12  # of a share
 CELLS = ((True, True), (True, False), (False, True), (False, False))  # treated, after
 
 
@@ -121,7 +122,8 @@ def composition_bounds(
     ----------
     panel : Panel
         A row for each pupil on the register, from repeated cross-sections or followed, with one
-        adoption date and never-treated pupils; the outcome of those not seen is not read.
+        adoption date and never-treated pupils. The outcome of those not seen is not read, but may
+        not be empty, since a panel leaves out rows without one: fill in 0.
     seen : str
         Covariate: 1 where the outcome was seen, else 0.
     level, few
@@ -139,7 +141,7 @@ def composition_bounds(
     IdentificationError
         Several adoption dates, a cell in which nobody is seen, or a share that would be no share.
     PanelError
-        If ``seen`` holds other values than 0 and 1.
+        If ``seen`` holds other values than 0 and 1, or rows without an outcome were left out.
 
     Examples
     --------
@@ -159,6 +161,7 @@ def composition_bounds(
     >>> found.low < 0 < found.high, bool(found.estimate.theta[2] < -0.2)
     (True, True)
     """
+    check_panel(panel)
     check_names(seen=seen)
     check_option("few", few, get_args(Few))
     check_level(level)
@@ -198,7 +201,7 @@ def _bounds(panel: Panel, seen: str) -> tuple[Estimate, float, str]:
     cells = _cells(panel, seen)
     (p11, s11), (p10, s10), (p01, s01), (p00, s00) = (cells[key].share() for key in CELLS)
     q, sq = p10 + p01 - p00, s10 + s01 - s00
-    if not q > 0:
+    if not 0 < q <= 1 + ROUNDING:
         raise IdentificationError(
             f"{q:.4g} of the treated would have been seen after adoption, from shares of {p10:.4g} "
             f"before it and a change of {p01 - p00:.4g} in the comparison; that is no share"
@@ -244,6 +247,12 @@ def _cells(panel: Panel, seen: str) -> dict[tuple[bool, bool], _Cell]:
     """The four cells, by treated and after."""
     starts = require_one_date(panel, "composition bounds need")
     flag = panel.column(seen)
+    lost = [note for note in panel.ledger if note.endswith(f" {panel.outcome} is missing")]
+    if lost:
+        raise PanelError(
+            f"{lost[0]}: those not seen are among them, so that too few would be counted. Fill in "
+            f"any outcome where {seen!r} is 0, for example 0; it is not read"
+        )
     strange = np.flatnonzero((flag != 0) & (flag != 1))
     if len(strange):
         row = strange[0]
@@ -302,7 +311,7 @@ class _Cell:
         w, y = self.seen / self.seen.sum(), sign * self.y
         order = np.argsort(y, kind="stable")
         order = order[w[order] > 0]
-        at = int(np.searchsorted(np.cumsum(w[order]), keep * (1 - 1e-12)))
+        at = int(np.searchsorted(np.cumsum(w[order]), keep * (1 - ROUNDING)))
         quantile = y[order[min(at, len(order) - 1)]]
         below = np.maximum(quantile - y, 0.0)
         mass = float(w @ below)

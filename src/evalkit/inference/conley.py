@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from evalkit.core.arrays import Codes, Labels, Matrix, Vector
-from evalkit.core.checks import check_real
+from evalkit.core.checks import check_real, refuse_text_or_repeats
 from evalkit.core.errors import OptionError, check_option, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
@@ -100,6 +100,9 @@ def conley(
 
 def places_of(panel: Panel, coordinates: tuple[str, str]) -> Matrix:
     """Latitude and longitude of the panel's units ``(N, 2)``, in degrees."""
+    refuse_text_or_repeats("coordinates", coordinates)
+    if len(coordinates) != 2:
+        raise OptionError(f"coordinates={coordinates!r} must name two columns: latitude, longitude")
     first = np.unique(panel.unit, return_index=True)[1]
     columns = []
     for name, most in zip(coordinates, (90.0, 180.0), strict=True):
@@ -151,6 +154,13 @@ def bordering(
     units: Labels, neighbours: Mapping[Any, Collection[Any]]
 ) -> tuple[Codes, Codes, Vector]:
     """Pairs of units that border on each other, each once, and ones."""
+    if not isinstance(neighbours, Mapping):
+        raise OptionError("neighbours must be a mapping from each unit to those that border on it")
+    alone = [a for a, others in neighbours.items() if not _several(others)]
+    if alone:
+        raise OptionError(
+            f"neighbours of {alone[0]} are {neighbours[alone[0]]!r}; give a list of units"
+        )
     place = {label: at for at, label in enumerate(units.tolist())}
     unknown = [label for label in neighbours if label not in place]
     if unknown:
@@ -164,8 +174,18 @@ def bordering(
         for b in others
         if b in place and a != b
     }
+    named = [b for others in neighbours.values() for b in others]
+    if named and not any(b in place for b in named):
+        raise OptionError(
+            f"neighbours names {some(map(repr, named))} as bordering; none is among the units "
+            f"{some(map(repr, units.tolist()))}. Write them as the panel does"
+        )
     rows, columns = np.array(sorted(pairs), np.intp).reshape(-1, 2).T
     return rows, columns, np.ones(len(rows))
+
+
+def _several(others: object) -> bool:
+    return np.iterable(others) and not isinstance(others, str)
 
 
 def _symmetric(rows: Codes, columns: Codes, weight: Vector, size: int) -> sp.csr_array:

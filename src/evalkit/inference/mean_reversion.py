@@ -9,8 +9,8 @@ import numpy as np
 
 from evalkit.core.adoption import Starts, plain
 from evalkit.core.arrays import Vector
-from evalkit.core.checks import check_whole
-from evalkit.core.errors import IdentificationError, some
+from evalkit.core.checks import check_panel, check_whole
+from evalkit.core.errors import IdentificationError, PanelError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
@@ -18,6 +18,7 @@ from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.core.sides import adopters
 
+ROUNDING = 1e-13  # of the outcomes: a spread this small is none
 PARTS = ("seen", "pick", "rest")
 
 
@@ -57,6 +58,8 @@ def mean_reversion(panel: Panel, *, window: int = 1) -> Estimate:
     ------
     IdentificationError
         Several adoption dates, too few periods or units, or a window without any spread.
+    PanelError
+        If the weight of a unit changes.
 
     Examples
     --------
@@ -72,6 +75,7 @@ def mean_reversion(panel: Panel, *, window: int = 1) -> Estimate:
     >>> bool(after.theta[0] > 1), bool(abs(after.theta[2]) < 0.2)
     (True, True)
     """
+    check_panel(panel)
     check_whole("window", window, 1)
     panel, start, dropped = _complete(panel)
     first = int(np.searchsorted(panel.clock, start))
@@ -82,9 +86,11 @@ def mean_reversion(panel: Panel, *, window: int = 1) -> Estimate:
             f"after; window={window} needs as many before, and one period more"
         )
     treated, y = np.isfinite(panel.cohort), panel.wide()
-    z = y[:, first - window : first].mean(axis=1)
     one, none = (_share(panel.unit_weight, side) for side in (treated, ~treated))
-    if np.ptp(z[~treated]) == 0:
+    scale = np.abs(y).max()
+    y = y - none @ y  # their level cancels, but not to the last digit
+    z = y[:, first - window : first].mean(axis=1)
+    if np.ptp(z[~treated]) <= ROUNDING * scale:
         raise IdentificationError(
             "the never-treated do not differ in the window: nothing can be picked on. Widen it"
         )
@@ -139,6 +145,12 @@ def _complete(panel: Panel) -> tuple[Panel, float, int]:
                 "are needed"
             )
     kept = panel if whole.all() else panel.where(whole[panel.unit])
+    varies = np.flatnonzero(kept.weight != kept.unit_weight[kept.unit])
+    if len(varies):
+        raise PanelError(
+            f"the weight of unit {kept.units[kept.unit[varies[0]]]!s} changes in "
+            f"{kept.times[kept.time[varies[0]]]!s}; give each unit one weight"
+        )
     return kept, float(starts.start[0]), int((~whole).sum())
 
 

@@ -12,7 +12,7 @@ from evalkit.core.checks import check_level, check_whole
 from evalkit.core.errors import PanelError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
-from evalkit.did.several import By, dates_of, several_measures
+from evalkit.did.several import By, dates_of, entries, several_measures
 from evalkit.inference.adoption_bounds import (
     AdoptionBounds,
     Dated,
@@ -90,7 +90,8 @@ def measure_bounds(
     check_whole("most", most, 1)
     check_level(level)
     excluded = several_measures(panel, starts=starts, earliest=earliest, by=by, **options)
-    latest, first = dates_of(panel, starts), dates_of(panel, earliest)
+    latest = dates_of(panel, entries(panel, "starts", starts))
+    first = dates_of(panel, entries(panel, "earliest", earliest))
     groups: list[Dated] = []
     for name in (name for name in latest if name in first):
         groups += dated(panel, np.minimum(first[name], latest[name]), latest[name], together, name)

@@ -77,10 +77,10 @@ def mirrored(estimate: Estimate, *, picked: int = -1) -> Estimate:
     if any(isinstance(cohort, Window) for cohort in cohorts):
         raise OptionError("mirrored needs dates of adoption that are known, and some are windows")
     events = [event_time(*pair) for pair in zip(cohorts, estimate.index.level("time"), strict=True)]
-    if -1 in events:
+    if "varying" in estimate.meta.base or -1 in events:
         raise OptionError(
-            "an effect in the period before adoption was estimated, so that the effects have no "
-            "base in common; use base='universal', anticipation=0"
+            "the effects have no base in common in the period before adoption; use "
+            "base='universal', anticipation=0"
         )
     others = [k for k, level in enumerate(levels) if level != "time"]
     owners = [tuple(key[k] for k in others) for key in estimate.index.keys]

@@ -85,7 +85,8 @@ def monitor(
     certainty : float
         Between 0 and 1; a higher one gives fewer false alarms and later ones.
     horizon : int
-        Periods ahead that an alarm speaks of.
+        Periods ahead that an alarm speaks of, counted among those that any series has: a year
+        without any is passed over.
     over : str
         Level that holds the periods.
 
@@ -149,9 +150,12 @@ def monitor(
 
 def _levels(warn: float | Sequence[float]) -> Vector:
     try:
-        return np.atleast_1d(np.asarray(warn, float))
+        levels = np.atleast_1d(np.asarray(warn, float))
     except (TypeError, ValueError) as wrong:
         raise OptionError(f"warn={warn!r} must be one or several numbers") from wrong
+    if levels.ndim > 1 or np.isinf(levels).any():
+        raise OptionError(f"warn={warn!r} must be one or several finite numbers")
+    return levels
 
 
 def _check(
@@ -169,7 +173,10 @@ def _grid(estimate: Estimate, over: str) -> tuple[list[Key], list[Any], tuple[An
     at = estimate.index.levels.index(over)
     rest = [key[:at] + key[at + 1 :] for key in estimate.index.keys]
     series = list(dict.fromkeys(rest))
-    periods = sorted({key[at] for key in estimate.index.keys})
+    try:
+        periods = sorted({key[at] for key in estimate.index.keys})
+    except TypeError as wrong:
+        raise OptionError(f"level {over!r} mixes numbers and text; use one type") from wrong
     if isinstance(periods[0], str):
         refuse_number_words(f"level {over!r}", np.array(periods))
     if len(periods) < 2:

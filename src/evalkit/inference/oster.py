@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evalkit.core.arrays import Groups, Matrix, Vector
-from evalkit.core.checks import check_names, check_real
+from evalkit.core.checks import check_names, check_panel, check_real
 from evalkit.core.errors import IdentificationError, OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -32,7 +32,7 @@ STEP = 1e-30  # of a derivative in the complex plane, which loses no digit
 SPURIOUS = (
     1e-8  # of the index's covariance with treatment: with one control a root where it is zero
 )
-NOTHING = 1e-12  # of the outcome's variance, as rounding
+NOTHING = 1e-12  # of the outcome's variance, as rounding; of its level before it is squared
 POLISH = 3  # Newton steps, after which a simple root is exact
 
 Numbers = npt.NDArray[np.complex128]
@@ -106,7 +106,8 @@ def oster(
     OptionError
         Without controls, or if ``r2max`` is not above the R2 with controls.
     IdentificationError
-        Collinear controls, or no root in the direction seen.
+        Collinear controls, an outcome that is constant or wholly explained, or no root in the
+        direction seen.
 
     Examples
     --------
@@ -122,6 +123,7 @@ def oster(
     >>> found.theta[:3].round(1)  # in truth lessons do nothing
     array([0.7, 0.5, 0. ])
     """
+    check_panel(panel)
     check_names(on=on)
     check_real("delta", delta)
     check_real("target", target)
@@ -135,13 +137,8 @@ def oster(
     x = panel.treated if on is None else panel.column(on)
     moments = _moments(panel, x, controls(np.arange(len(panel.y))), names, on, absorb)
     sums = moments.sum(axis=0)
+    explained = _shares(panel, sums)
     most = _most(sums, r2max)
-    explained = _explained(sums).real / sums[0]
-    if explained[1] - explained[0] <= NOTHING:
-        raise IdentificationError(
-            "the controls explain nothing of the outcome that treatment does not: there is no "
-            "selection on what is seen to judge the unseen by. Name other controls"
-        )
     roots = _roots(_cubic(sums, most, delta).real)
     before, after = _coefficients(sums).real
     moved = before - after
@@ -177,6 +174,26 @@ def oster(
         ),
         sides=adopters(panel, index, pooled=True) if on is None else None,
     )
+
+
+def _shares(panel: Panel, sums: Vector) -> Vector:
+    """R2 without and with controls; refused where it says nothing of selection."""
+    if sums[0] <= NOTHING**2 * (panel.weight @ panel.y**2):
+        raise IdentificationError(
+            f"{panel.outcome!r} has no variation left once the effects are absorbed; absorb fewer"
+        )
+    explained: Vector = _explained(sums).real / sums[0]
+    if explained[1] >= 1 - NOTHING:
+        raise IdentificationError(
+            f"treatment and controls explain {panel.outcome!r} wholly, so that nothing is left to "
+            "what is not seen. Leave out a control that is the outcome in other words"
+        )
+    if explained[1] - explained[0] <= NOTHING:
+        raise IdentificationError(
+            "the controls explain nothing of the outcome that treatment does not: there is no "
+            "selection on what is seen to judge the unseen by. Name other controls"
+        )
+    return explained
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from evalkit.core.arrays import Matrix, Vector
-from evalkit.core.checks import check_draws, check_seed
+from evalkit.core.checks import check_draws, check_panel, check_seed
 from evalkit.core.errors import check_option
 from evalkit.core.panel import Panel
 from evalkit.data.standards import Stage, Standard, standard_of
@@ -76,6 +76,7 @@ def pass_probability(
     """
     import pandas as pd
 
+    check_panel(panel)
     chosen = standard_of(standard)
     check_option("stage", stage, chosen.limit)
     check_draws(draws, remedy="some hundreds for a probability")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evalkit.core.checks import refuse_text_or_repeats
+from evalkit.core.checks import check_panel, refuse_text_or_repeats
 from evalkit.core.errors import OptionError, PanelError
 from evalkit.core.estimate import Estimate, stack
 from evalkit.core.panel import Panel
 from evalkit.inference.resample import Estimator, quietly
 
-ROUNDING = 1e-10  # of a column: an estimate and an error this small are none
+ROUNDING = 1e-12  # of a column: an estimate and an error this small are none
 
 
 def placebo_outcomes(panel: Panel, estimator: Estimator, *, outcomes: Sequence[str]) -> Estimate:
@@ -62,6 +62,7 @@ def placebo_outcomes(panel: Panel, estimator: Estimator, *, outcomes: Sequence[s
     >>> ek.wald(still).k
     2
     """
+    check_panel(panel)
     refuse_text_or_repeats("outcomes", outcomes)
     if not len(outcomes):
         raise OptionError("name covariates that should not move in outcomes=[...]")

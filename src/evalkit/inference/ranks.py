@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Matrix, Vector, frozen
+from evalkit.core.checks import check_draws, check_level, check_seed
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.core.known import Known
@@ -138,8 +139,9 @@ def ranks(
     >>> ranks(schools).table[["rank", "low", "high"]].to_numpy().tolist()
     [[3, 2, 3], [2, 2, 3], [1, 1, 1]]
     """
-    if not 0 < level < 1:
-        raise OptionError(f"level={level} must lie between 0 and 1, for example 0.95")
+    check_level(level)
+    check_draws(draws, remedy="some thousands for a quantile")
+    check_seed(seed)
     units = judge(data, vcov, 2)
     k = len(units.theta)
     if best is not None and not 1 <= best < k:

@@ -14,7 +14,7 @@ import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Groups, Labels, Matrix, Vector, encode, frozen
 from evalkit.core.checks import check_draws, check_estimate, check_level, check_seed
-from evalkit.core.errors import DoubtWarning, IdentificationError, check_option
+from evalkit.core.errors import DoubtWarning, IdentificationError, OptionError, check_option
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Category, Panel
 from evalkit.core.progress import progress
@@ -337,6 +337,11 @@ def spread(thetas: Matrix) -> Matrix:
 
 def quietly(estimator: Estimator, panel: Panel) -> Estimate:
     """Doubts about contributions do not concern those who estimate again."""
+    if not callable(estimator):
+        raise OptionError(
+            f"estimator is {type(estimator).__name__}; give the function, not what it returns: "
+            "evalkit.did.two_way, or lambda panel: ..."
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DoubtWarning)
         return check_estimate(estimator(panel), "what the estimator returns")

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from evalkit.core.arrays import Flags, Vector
-from evalkit.core.checks import check_real
+from evalkit.core.checks import check_panel, check_real
 from evalkit.core.errors import IdentificationError, OptionError, PanelError
 from evalkit.core.estimate import Estimate, stack
 from evalkit.core.panel import Panel
@@ -34,12 +34,13 @@ def spillover_rings(
     r"""Estimate the effect on the treated, and on the untreated by their distance from them.
 
     A never-treated unit whose nearest treated unit is :math:`d` away is in ring :math:`k` if
-    :math:`r_{k-1}<d\le r_k`, and clean if :math:`d>r_K`. Each ring and the treated are compared
-    with the clean units alone: the estimator sees a panel of these two groups, in which a ring
-    adopts when the first unit within :math:`r_K` does. If nothing spills over, ring effects are
-    zero, and all that is lost is precision. If it does, an estimate that takes neighbours for
-    controls is wrong by what spilled over to them. Where all adopt at once, two-way effects on the
-    rings are Butts's regression on all of them together (diff-diff 3.13.0, to its six digits).
+    :math:`r_{k-1}<d\le r_k`, in the first if :math:`d\le r_1`, and clean if :math:`d>r_K`. Each
+    ring and the treated are compared with the clean units alone: the estimator sees a panel of
+    these two groups, in which a ring adopts when the first unit within :math:`r_K` does. If nothing
+    spills over, ring effects are zero, and all that is lost is precision. If it does, an estimate
+    that takes neighbours for controls is wrong by what spilled over to them. Where all adopt at
+    once, two-way effects on the rings are Butts's regression on all of them together (diff-diff
+    3.13.0, to its six digits).
 
     Rows of a treated unit after a neighbour has adopted and before it does itself are of neither
     state: they are left out as an adoption window, and counted.
@@ -91,6 +92,7 @@ def spillover_rings(
     >>> ek.spillover_rings(panel, ek.did.two_way, rings=[25, 50]).theta.round(1) + 0.0
     array([1. , 0.5, 0. ])
     """
+    check_panel(panel)
     ends = _ends(rings)
     if panel.earliest is not None:
         raise PanelError(
@@ -113,10 +115,11 @@ def spillover_rings(
         raise IdentificationError(
             f"no unit lies beyond {ends[-1]:g} {unit} of every treated one; shorten the last ring"
         )
-    groups = {"treated": treated}
+    groups, placed = {"treated": treated}, treated
     for low, high in zip((0.0, *ends[:-1]), ends, strict=True):
         name = f"{low:g} to {high:g} {unit}"
-        groups[name] = (nearest > low) & (nearest <= high) & ~treated
+        groups[name] = (nearest <= high) & ~placed
+        placed = placed | groups[name]
         if not groups[name].any():
             raise IdentificationError(
                 f"no untreated unit lies {name} from its nearest treated one; join the ring to "

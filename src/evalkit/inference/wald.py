@@ -7,11 +7,14 @@ from typing import get_args
 
 import numpy as np
 
+from evalkit.core.arrays import Flags
 from evalkit.core.errors import IdentificationError, check_option, some
 from evalkit.core.estimate import Estimate
-from evalkit.inference.covariance import Vcov, clusters_of, covariance, joint_dof
+from evalkit.inference.covariance import ROUNDING, Vcov, clusters_of, covariance, joint_dof
 from evalkit.inference.few import Few, doubt
 from evalkit.inference.infer import warn
+
+SINGULAR = 1e-12  # a smaller eigenvalue of correlations is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,8 @@ def wald(estimate: Estimate, *, vcov: Vcov = "CR1", few: Few = "withhold") -> Wa
     Raises
     ------
     IdentificationError
-        If a coordinate is NaN, if the covariance is singular (more coordinates than clusters allow,
-        or collinear ones), or if no degrees of freedom are left.
+        If a coordinate is NaN or has no error, if the covariance is singular (more coordinates than
+        clusters allow, or collinear ones), or if no degrees of freedom are left.
 
     Warns
     -----
@@ -74,22 +77,16 @@ def wald(estimate: Estimate, *, vcov: Vcov = "CR1", few: Few = "withhold") -> Wa
 
     check_option("vcov", vcov, get_args(Vcov))
     check_option("few", few, get_args(Few))
-    absent = [
-        key
-        for key, value in zip(estimate.index.keys, estimate.theta, strict=True)
-        if np.isnan(value)
-    ]
-    if absent:
-        raise IdentificationError(
-            f"{some(absent)} could not be estimated; leave it out with select() or take()"
-        )
     clusters = clusters_of(estimate)
+    _refuse(estimate, np.isnan(estimate.theta), "could not be estimated")
     found = doubt(estimate, vcov, clusters)
     warn(found, few)
     cov, _ = covariance(estimate, vcov, clusters)
     k = len(estimate)
     scale = np.sqrt(np.diag(cov))
-    if (scale == 0).any() or np.linalg.matrix_rank(cov / np.outer(scale, scale)) < k:
+    _refuse(estimate, scale <= ROUNDING * np.abs(estimate.theta), "has an error of zero")
+    correlation = cov / np.outer(scale, scale)
+    if np.linalg.matrix_rank(correlation, tol=SINGULAR, hermitian=True) < k:
         raise IdentificationError(
             f"the covariance of {k} coordinates from {clusters} clusters is singular; "
             "test fewer of them at once"
@@ -107,3 +104,10 @@ def wald(estimate: Estimate, *, vcov: Vcov = "CR1", few: Few = "withhold") -> Wa
     p_value = float(chdtrc(k, statistic) if np.isinf(dof) else fdtrc(k, dof, ratio))
     withheld = few == "withhold" and bool(found.flags.any())
     return Wald(statistic, k, dof, np.nan if withheld else p_value)
+
+
+def _refuse(estimate: Estimate, wrong: Flags, says: str) -> None:
+    """Refuse coordinates that no test can hold."""
+    keys = [estimate.index.keys[at] for at in np.flatnonzero(wrong)]
+    if keys:
+        raise IdentificationError(f"{some(keys)} {says}; leave it out with select() or take()")

@@ -51,7 +51,7 @@ def show(
 
     book = register.current()
     tier = combine(provenance or book.provenance, book.provenance)
-    frame, withheld = _above_floor(frame, book, name, records)
+    frame, withheld = above_floor(frame, book, name, records)
     shown, numeric = _printed(frame, digits)
     table = (
         GT(shown, id=f"table-{name}")
@@ -74,10 +74,26 @@ def show(
     display({"text/html": html, "text/plain": shown.to_string(index=False)}, raw=True)
 
 
-def _above_floor(
+def above_floor(
     frame: pd.DataFrame, book: register.Register, name: str, records: str | int | None
 ) -> tuple[pd.DataFrame, str]:
-    """The frame without the rows that too few restricted records stand behind, and a note."""
+    """The frame without the rows that too few restricted records stand behind, and a note.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    book : Register
+        Of the chapter; its floor decides.
+    name : str
+        Identifier of the table, for the error.
+    records : str or int, optional
+        As in :func:`show`.
+
+    Raises
+    ------
+    RegisterError
+        If ``records`` is a number below the floor, or says nothing where there is a floor.
+    """
     if not isinstance(records, str) or not book.floor:
         book.enough(f"table {name!r}", None if isinstance(records, str) else records)
         return frame, ""

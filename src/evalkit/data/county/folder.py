@@ -52,7 +52,7 @@ def manifest(folder: Path | str) -> Manifest:
             MANIFEST, [f"no such file in {path.parent.name}. `evalkit template` writes one."]
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         tier, title = content["provenance"], str(content["title"])
         floor = content.get("floor", FLOOR)
     except (ValueError, KeyError, TypeError, AttributeError) as wrong:
@@ -102,6 +102,8 @@ def check(folder: Path | str) -> dict[str, list[str]]:
     ['study.json', 'county', 'county_year']
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        return {MANIFEST: [f"there is no folder {folder}. Check the path."]}
     broken: dict[str, list[str]] = {}
     try:
         tier = manifest(folder).provenance
@@ -127,14 +129,18 @@ def check(folder: Path | str) -> dict[str, list[str]]:
     for table, line in links.failures(sound):
         broken[table].append(line)
     broken["county"] += _of_codes(sound, tier)
+    named = {f"{table}{end}" for table in TABLES for end in (".csv", ".parquet")}
     unknown = sorted(
         path.name
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if path.suffix in (".csv", ".parquet") and path.stem not in TABLES
-        and not path.stem.startswith("truth")
+        for path in folder.iterdir()
+        if path.suffix.lower() in (".csv", ".parquet", ".xls", ".xlsx") and path.name not in named
+        and not path.name.startswith(("truth", ".", "~$"))
     )  # fmt: skip
     if unknown:
-        broken["other files"] = [f"{some(unknown)}: no table of the study. Correct the name."]
+        broken["other files"] = [
+            f"{some(unknown)}: no table of the study, and not read. Correct the name, or save it "
+            "as CSV UTF-8."
+        ]
     return {table: lines for table, lines in broken.items() if lines}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from evalkit.core.errors import OptionError, check_option, some
+from evalkit.core.errors import IdentificationError, OptionError, check_option, some
 from evalkit.core.panel import Panel
 from evalkit.data.county.describe import county_of_unit
 from evalkit.data.county.scores import TEST, standardised, tested
@@ -53,8 +53,9 @@ def school_tests(study: CountyStudy) -> pd.DataFrame:
 def _by_prior(rows: pd.DataFrame) -> pd.Series[str]:
     """Side of the school by its first prior score; missing where none is known."""
     known = rows.dropna(subset=["mean_prior"])
+    off = known["mean_prior"] - known.groupby(TEST)["mean_prior"].transform("mean")
     first = known[known["year"] == known.groupby("school_id")["year"].transform("min")]
-    off = first["mean_prior"] - first.groupby(TEST)["mean_prior"].transform("mean")
+    off = off[first.index]
     prior = off.groupby(first["school_id"]).mean()
     county = first.drop_duplicates("school_id").set_index("school_id")["county_code"]
     low = prior < prior.groupby(county).transform("median")
@@ -82,7 +83,8 @@ def county_means(rows: pd.DataFrame, *, by: Sides = "stratum") -> pd.DataFrame:
         summed.pivot_table(name, KEYS, "side", "sum", observed=True)
         for name in ("scored", "n_tested")
     )
-    tested = pupils.min(axis=1) / rows["subject"].nunique()
+    subjects = rows.groupby(KEYS)["subject"].nunique().loc[pupils.index]
+    tested = pupils.min(axis=1) / subjects
     out = (scored / pupils).rename(columns=str).assign(tested=tested.round().astype(int))
     out = out.reset_index()
     out.attrs["provenance"] = rows.attrs["provenance"]
@@ -163,6 +165,12 @@ def gap_panel(
     free = (first > frame["year"]).groupby(frame["year"]).sum()
     enough = free >= max(LEAST, share * frame["county_code"].nunique())
     frame = frame[frame["year"].map(enough)]
+    if frame.empty:
+        raise IdentificationError(
+            f"in no year with scores of {high!r} and {low!r} have {LEAST} counties, and "
+            f"{share:.0%} of them, surely no measure: nothing is left to compare with. Take a "
+            "smaller share"
+        )
     on = {
         str(name): (frame["year"] >= frame["county_code"].map(latest[name]).fillna(np.inf)).astype(
             float

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 TEST = ["year", "grade", "subject"]
 YEAR = ["school_id", "year"]
+ROUNDING = 1e-12  # of a level
 
 
 def school_scores(study: CountyStudy) -> pd.DataFrame:
@@ -42,7 +43,8 @@ def school_scores(study: CountyStudy) -> pd.DataFrame:
 
 def tested(study: CountyStudy) -> pd.DataFrame:
     """The rows of ``school_cohort`` that have a mean, a spread and pupils."""
-    return study.table("school_cohort").dropna(subset=["n_tested", "mean", "sd"])
+    rows = study.table("school_cohort").dropna(subset=["n_tested", "mean", "sd"])
+    return rows[rows["n_tested"] > 0]
 
 
 def average(rows: pd.DataFrame, values: Vector) -> Vector:
@@ -61,7 +63,13 @@ def standardised(rows: pd.DataFrame) -> Vector:
     """Mean of each row less that of all pupils of its test, in standard deviations of these."""
     mean, sd = (rows[name].to_numpy(float) for name in ("mean", "sd"))
     off = mean - average(rows, mean)
-    return np.asarray(off / np.sqrt(average(rows, sd**2 + off**2)))
+    return _divided(off, np.sqrt(average(rows, sd**2 + off**2)), mean)
+
+
+def _divided(off: Vector, spread: Vector, level: Vector) -> Vector:
+    """Deviations from a level in its spread; NaN where there is none but rounding."""
+    there = spread > ROUNDING * np.abs(level)
+    return np.asarray(np.divide(off, spread, out=np.full(len(off), np.nan), where=there))
 
 
 def scale(rows: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +79,7 @@ def scale(rows: pd.DataFrame) -> pd.DataFrame:
     n, score = rows["n_tested"].to_numpy(float), standardised(rows)
     before = rows["mean_prior"].to_numpy(float, na_value=np.nan)
     earlier = before - average(rows, before)
-    prior = earlier / np.sqrt(average(rows, earlier**2))
+    prior = _divided(earlier, np.sqrt(average(rows, earlier**2)), before)
     first = (rows["year"] == rows["year"].min()).to_numpy() & np.isfinite(prior)
     slope = float(np.average(score[first] * prior[first], weights=n[first])) if first.any() else 0.0
     unit, keys = pd.factorize(pd.MultiIndex.from_frame(rows[YEAR]), sort=True)
@@ -80,5 +88,6 @@ def scale(rows: pd.DataFrame) -> pd.DataFrame:
     for name, values in (("score", score), ("prior", prior)):
         made[name] = np.bincount(unit, n * values) / pupils
     made["progress"] = made["score"] - slope * made["prior"]
-    made["tested"] = np.rint(pupils / rows["subject"].nunique()).astype(int)
+    subjects = rows.groupby(YEAR)["subject"].nunique().loc[keys].to_numpy()
+    made["tested"] = np.rint(pupils / subjects).astype(int)
     return made

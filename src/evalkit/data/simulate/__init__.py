@@ -4,6 +4,7 @@ No outcome here is of a real place: codes begin with a letter, names say fiction
 """
 
 from evalkit.data.simulate.assumptions import Assumptions
+from evalkit.data.simulate.expand import expand
 from evalkit.data.simulate.panel import panel, pupils, write
 
-__all__ = ["Assumptions", "panel", "pupils", "write"]
+__all__ = ["Assumptions", "expand", "panel", "pupils", "write"]
