@@ -25,6 +25,7 @@ Z = 1.959963984540054  # normal quantile of a 95% interval
 DRAWS = 2000  # of normal errors, in joint sets of ranks
 BEST = 5
 FEW, LARGE = (20,), (100,)  # sizes of methods that cost much, or need many units
+HALF = 500  # draws of methods that take tens of milliseconds or more
 
 
 def interval(value: Any, deviation: Any) -> Answer:
@@ -195,7 +196,7 @@ METHODS = {
         {"profile": by_profile, "model": by_model},
         designs=tuple(name for name, (_, world) in MODELS.items() if world.county is None),
         only={"model": ("schools", "skewed_schools")},
-        draws=150,
+        draws=HALF,
     ),
     "three levels": Method(
         multilevel,
@@ -203,7 +204,7 @@ METHODS = {
         designs=tuple(name for name, (_, world) in MODELS.items() if world.county is not None),
         sizes=LARGE,
         only={"model": ("counties",)},
-        draws=100,
+        draws=250,
     ),
     "estimates": Method(lambda units: units[0], {"normal": as_given}, designs=SPREAD),
     **{
@@ -212,29 +213,29 @@ METHODS = {
             {"robust" if method == "robust" else "normal": shrunken},
             designs=SPREAD,
             sizes=FEW if method == "robust" else None,
-            draws=80 if method == "robust" else None,
+            draws=200 if method == "robust" else None,
         )
         for method in ("reml", "moments", "robust")
     },
     "ranks": Method(
         lambda units: ek.ranks(units[0]), {"marginal": each_rank}, designs=tuple(TABLES),
-        sizes=FEW, draws=250,
+        sizes=FEW, draws=HALF,
     ),
     "joint ranks": Method(
-        joint, {"simultaneous": together}, designs=tuple(TABLES), sizes=FEW, draws=250
+        joint, {"simultaneous": together}, designs=tuple(TABLES), sizes=FEW, draws=HALF
     ),
     **{
         name: Method(corrected(**errors), {"CR1": slope}, designs=("noisy_prior",))
         for name, errors in EIV.items()
     },
     "forecasts": Method(
-        forecast, {"CR1": foreseen}, designs=tuple(DRIFTING), sizes=LARGE, draws=120
+        forecast, {"CR1": foreseen}, designs=tuple(DRIFTING), sizes=LARGE, draws=HALF
     ),
     **{
-        f"raw, {weights} weights": Method(raw(weights), CR, designs=("adopting",), draws=120)
+        f"raw, {weights} weights": Method(raw(weights), CR, designs=("adopting",), draws=HALF)
         for weights in ("row", "equal")
     },
-    "shrunken": Method(pulled, CR, designs=("adopting",), draws=120),
+    "shrunken": Method(pulled, CR, designs=("adopting",), draws=HALF),
 }  # fmt: skip
 
-VALUE_ADDED = Study("value_added", DESIGNS, METHODS, sizes={20: 500, 100: 250})
+VALUE_ADDED = Study("value_added", DESIGNS, METHODS, sizes={20: 1000, 100: 1000})

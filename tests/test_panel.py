@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
-from evalkit.core.arrays import Groups, cross
+from evalkit.core.arrays import Groups, Runs, cross, encode
 from evalkit.core.errors import OptionError, PanelError
 from panels import RECIPES
 
@@ -265,6 +265,74 @@ def test_numbers_in_text_that_the_alphabet_reorders_are_refused():
 def test_an_empty_date_column_treats_nobody_where_periods_are_text():
     frame = towns().assign(year=lambda d: "t" + d["year"].astype(str).str.zfill(2), start=None)
     assert np.isinf(read(frame).cohort).all()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([-128, 127, -55, 100, -128], np.int8),
+        np.array([2**63 + 5, 2**63 + 4], np.uint64),
+        np.array([3.0, np.inf, 1.0, 3.0]),
+        np.array([1.5, 1.0, 2.0]),
+        np.array([5, 3, 4, 3]),
+        np.array([10**15, 0, 7]),
+        np.array(["b", "a", "b"]),
+    ],
+    ids=["int8", "uint64", "infinite", "fractions", "no gaps", "far apart", "text"],
+)
+def test_codes_point_to_sorted_labels(values):
+    codes, labels = encode(values)
+    expected, where = np.unique(values, return_inverse=True)
+    np.testing.assert_array_equal(labels, expected)
+    np.testing.assert_array_equal(codes, where)
+    assert labels.dtype == values.dtype
+
+
+def test_codes_are_no_view_of_the_column():
+    values = np.arange(5)
+    codes, _ = encode(values)
+    values[:] = 0
+    np.testing.assert_array_equal(codes, np.arange(5))
+
+
+@pytest.mark.parametrize("order", ["sorted", "in two parts", "scattered"])
+def test_runs_add_up_what_groups_do(order):
+    rng = np.random.default_rng(3)
+    codes, values = rng.integers(0, 6, 200), rng.normal(size=200)
+    if order == "sorted":
+        codes.sort()
+    elif order == "in two parts":
+        codes[:100].sort()
+        codes[100:].sort()
+    runs = Runs.of(codes, 7)
+    assert (runs.starts is None) == (order == "scattered")
+    np.testing.assert_allclose(runs.sum(values), Groups(codes, 7).sum(values), atol=1e-13)
+
+
+def test_without_units_and_periods_each_row_is_a_unit():
+    frame = towns().assign(row=lambda d: np.arange(1, len(d) + 1), period=0)
+    frame.loc[2, "y"] = np.nan
+    given = {"outcome": "y", "categories": ["town"], "provenance": "synthetic"}
+    made = ek.Panel.from_frame(frame, unit=None, time=None, **given)
+    named = ek.Panel.from_frame(frame, unit="row", time="period", **given)
+    for field in ("y", "unit", "time", "units", "times", "cohort", "cluster", "weight"):
+        np.testing.assert_array_equal(getattr(made, field), getattr(named, field))
+    assert made.ledger == named.ledger
+
+
+def test_categorical_ids_are_those_of_their_values():
+    frame = towns()
+    words = [*sorted(frame["town"].unique(), reverse=True), "nowhere"]
+    made = read(frame.assign(town=pd.Categorical(frame["town"], categories=words)))
+    np.testing.assert_array_equal(made.units, read(frame).units)
+    np.testing.assert_array_equal(made.unit, read(frame).unit)
+
+
+def test_an_empty_categorical_id_is_named_with_its_row():
+    frame = towns()
+    frame["town"] = pd.Categorical(frame["town"]).set_categories(frame["town"].unique()[1:])
+    with pytest.raises(PanelError, match="column 'town' is empty in rows 1"):
+        read(frame)
 
 
 def test_categories_of_numbers_are_numbers():

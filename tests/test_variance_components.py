@@ -195,15 +195,35 @@ def test_a_unit_is_left_out_exactly(data):
         np.testing.assert_allclose((deviance[j], square[j]), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_units_condensed_by_size_give_the_same_sweep_and_fit():
+def test_a_table_of_factors_without_its_zeros_gives_the_same_sweep(monkeypatch):
+    rng = np.random.default_rng(5)
+    n = 300
+    z = np.column_stack([np.ones(n), rng.normal(size=(n, 2))])
+    large, small = Groups(rng.integers(0, 40, n), 40), Groups(rng.integers(0, 6, n), 6)
+    full, thin = (Crossed(z.T @ z, z, large, (incidence(small),)) for _ in range(2))
+    at = [np.array([[0.7]]), np.array([[0.4]])]
+    one = full.sweep(at)
+    monkeypatch.setattr("evalkit.engines.crossed.DENSE", 0)
+    two = thin.sweep(at)
+    assert sp.issparse(thin._joint[0])
+    assert not sp.issparse(full._joint[0])
+    assert one.logdet == pytest.approx(two.logdet, rel=EXACT)
+    np.testing.assert_allclose(one.total, two.total, rtol=EXACT, atol=1e-9)
+    for name in ("reach", "precision", "gathered"):
+        for mine, other in zip(getattr(one, name), getattr(two, name), strict=True):
+            np.testing.assert_allclose(mine, other, rtol=EXACT, atol=1e-9)
+
+
+@pytest.mark.parametrize("m", [400, 12], ids=["sizes repeat", "sizes differ"])
+def test_units_condensed_by_size_give_the_same_sweep_and_fit(m):
     from evalkit.engines.sizes import Sizes
 
     rng = np.random.default_rng(2)
-    school = np.repeat(np.arange(400), rng.integers(1, 6, 400))
+    school = np.repeat(np.arange(m), rng.integers(1, 6, m) if m > 12 else 5 + np.arange(m))
     x = np.column_stack([np.ones(len(school)), rng.normal(size=len(school))])
-    y = 0.5 * rng.normal(size=400)[school] + rng.normal(size=len(school))
+    y = 0.5 * rng.normal(size=m)[school] + rng.normal(size=len(school))
     z = np.column_stack([x, y])
-    sums = np.array([z[school == j].sum(axis=0) for j in range(400)])[:, None, :]
+    sums = np.array([z[school == j].sum(axis=0) for j in range(m)])[:, None, :]
     plain = Nested(z.T @ z, sums, (), (np.eye(1),))
     small = plain.condensed()
     assert isinstance(small, Sizes)
@@ -213,7 +233,7 @@ def test_units_condensed_by_size_give_the_same_sweep_and_fit():
         assert b.value == pytest.approx(a.value, rel=1e-12)
         np.testing.assert_allclose(b.gradients[0], a.gradients[0], rtol=1e-10)
     solution = fit(Criterion(plain, *x.shape, "reml"))
-    assert len(solution.point.sweep.pull[0]) == 400  # the full point, for predictions
+    assert len(solution.point.sweep.pull[0]) == m  # the full point, for predictions
     nothing = Criterion(plain, *x.shape, "reml").at(solution.factors)
     assert abs(nothing.gradients[0][0, 0]) < 1e-6
 

@@ -27,6 +27,7 @@ class Door:
         self.frame = _frame(frame)
         self.columns = list(map(str, getattr(self.frame, "columns", self.frame)))
         self.read: dict[str, Any] = {}
+        self.rows = 0
 
     def require(self, names: Sequence[str]) -> None:
         """Refuse a frame without these columns, or without rows."""
@@ -45,7 +46,8 @@ class Door:
         if len(set(lengths.values())) > 1:
             listed = some((f"{name} has {length}" for name, length in lengths.items()), 12)
             raise PanelError(f"the columns differ in length: {listed}. Give each row every column.")
-        if not lengths[names[0]]:
+        self.rows = lengths[names[0]]
+        if not self.rows:
             raise PanelError("the frame has no rows")
 
     def _series(self, name: str) -> pd.Series[Any]:
@@ -64,6 +66,8 @@ class Door:
         """True if a column holds numbers, or booleans, or nothing."""
         import pandas as pd
 
+        if self.plain(name) is not None:
+            return True
         return pd.api.types.infer_dtype(self._series(name), skipna=True) in _NUMBERS
 
     def plain(self, name: str) -> Labels | None:
@@ -101,7 +105,7 @@ class Door:
     def label(self, name: str) -> tuple[Codes, Labels]:
         """Codes ``(n,)`` of a complete column and its sorted labels."""
         plain = self.plain(name)
-        if plain is not None and np.isfinite(total(plain)):
+        if plain is not None and (plain.dtype.kind != "f" or np.isfinite(total(plain))):
             codes, labels = encode(plain)
             return codes, whole(labels)
         codes, labels = self._encoded(name)
@@ -112,6 +116,14 @@ class Door:
                 "Fill it in, or drop the rows."
             )
         return codes, labels
+
+    def each_row(self) -> tuple[Codes, Labels]:
+        """Codes and labels, the row numbers, of rows that are units of their own."""
+        return np.arange(self.rows), np.arange(1, self.rows + 1)
+
+    def one_period(self) -> tuple[Codes, Labels]:
+        """Codes and label, zero, of rows that are all of one period."""
+        return np.broadcast_to(np.intp(0), self.rows), np.zeros(1, np.int64)
 
     def refuse_order(self, name: str, labels: Labels) -> None:
         """Refuse periods whose order is not that of their labels, which is all that is kept."""
@@ -149,9 +161,28 @@ class Door:
         return None
 
     def _encoded(self, name: str) -> tuple[Codes, Labels]:
+        """Codes ``(n,)``, -1 where the column is empty, and sorted labels."""
         import pandas as pd
 
-        column = self._series(name)
+        column = self.read[name]
+        if isinstance(getattr(column, "dtype", None), pd.CategoricalDtype):
+            given = column.cat.codes.to_numpy()
+            seen = np.zeros(len(column.cat.categories) + 1, bool)
+            seen[given] = True  # the last for -1
+            place = np.full(len(seen), -1)
+            used = np.flatnonzero(seen[:-1])
+            place[used], labels = self._sorted(name, pd.Series(column.cat.categories[used]))
+            codes = place[given]
+        else:
+            codes, labels = self._sorted(name, self._series(name))
+        if labels.dtype.kind == "f" and np.isinf(labels).any():
+            rows = np.flatnonzero(np.isinf(labels)[codes]) + 1
+            raise PanelError(f"column {name!r} is infinite in rows {some(rows)}. Correct it.")
+        return codes, whole(labels)
+
+    def _sorted(self, name: str, column: pd.Series[Any]) -> tuple[Codes, Labels]:
+        import pandas as pd
+
         if pd.api.types.infer_dtype(column, skipna=True) in _MIXED:
             kinds = sorted({type(value).__name__ for value in column})
             raise PanelError(f"column {name!r} mixes {some(kinds)}; use one type for all rows.")
@@ -160,10 +191,7 @@ class Door:
             labels = np.asarray(uniques)
         else:
             labels = np.array(uniques.tolist())
-        if labels.dtype.kind == "f" and np.isinf(labels).any():
-            rows = np.flatnonzero(np.isinf(labels)[codes]) + 1
-            raise PanelError(f"column {name!r} is infinite in rows {some(rows)}. Correct it.")
-        return codes.astype(np.intp), whole(labels)
+        return codes.astype(np.intp), labels
 
     def date(self, name: str, times: Labels) -> Vector:
         """First treated period ``(n,)``: a number like ``times``, or a position in text times;

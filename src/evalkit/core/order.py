@@ -41,26 +41,30 @@ class Order:
     count: Codes | int
 
     @classmethod
-    def of(cls, door: Door, unit: str, time: str, kept: Flags | None) -> Order:
+    def of(cls, door: Door, unit: str | None, time: str | None, kept: Flags | None) -> Order:
         """Sort the rows ``kept`` (None: all); refuse two rows of one unit and period."""
-        grid = door.grid(unit, time) if kept is None else None
+        grid = None
+        if unit is not None and time is not None and kept is None:
+            grid = door.grid(unit, time)
         if grid is not None:
             units, times = grid
             who = np.repeat(np.arange(len(units)), len(times))
             when = np.tile(np.arange(len(times)), len(units))
             return cls(slice(None), sealed(who), sealed(when), units, times, len(times))
-        who, units = door.label(unit)
-        when, times = door.label(time)
-        door.refuse_order(time, times)
-        rows = np.arange(len(who)) if kept is None else np.flatnonzero(kept)
-        if kept is not None:
-            who, units = compact(who, units, rows)
-            when, times = compact(when, times, rows)
+        who, units = door.each_row() if unit is None else door.label(unit)
+        when, times = door.one_period() if time is None else door.label(time)
+        if time is not None:
+            door.refuse_order(time, times)
+        rows: Codes | slice = slice(None) if kept is None else np.flatnonzero(kept)
+        who, units = compact(who, units, rows)
+        when, times = compact(when, times, rows)
+        if unit is None:
+            return cls(rows, sealed(who), sealed(when), units, times, 1)
         cell = who * len(times) + when
         if (cell[1:] <= cell[:-1]).any():
             order = _sorted(cell, len(units) * len(times))
-            rows, cell = rows[order], cell[order]
-            refuse_duplicates(unit, time, cell, units, times, rows)
+            rows, cell = order if isinstance(rows, slice) else rows[order], cell[order]
+            refuse_duplicates(unit, time or "period", cell, units, times, rows)
             who, when = who[order], when[order]
         count = np.bincount(who, minlength=len(units))
         return cls(rows, sealed(who), sealed(when), units, times, count)
@@ -134,6 +138,8 @@ def _sorted(cell: Codes, cells: int) -> Codes:
 
 def compact(codes: Codes, labels: Labels, rows: Codes | slice) -> tuple[Codes, Labels]:
     """Codes of the kept rows, renumbered without the labels that no row uses any more."""
+    if isinstance(rows, slice):  # all of them
+        return codes, labels
     kept = codes[rows]
     used = np.bincount(kept, minlength=len(labels)) > 0
     if used.all():
@@ -197,7 +203,13 @@ def read_dates(
 
 
 def read_switch(
-    door: Door, name: str, on: Vector, unit: str, time: str, kept: Flags | None, never: float
+    door: Door,
+    name: str,
+    on: Vector,
+    unit: str | None,
+    time: str | None,
+    kept: Flags | None,
+    never: float,
 ) -> tuple[Order, Vector, list[str]]:
     """The kept rows, the first period in which each unit ``(N,)`` is treated, and what is doubtful.
 

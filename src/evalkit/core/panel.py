@@ -99,8 +99,8 @@ class Panel:
         frame: Any,
         *,
         outcome: str,
-        unit: str,
-        time: str,
+        unit: str | None,
+        time: str | None,
         provenance: Provenance,
         cohort: str | tuple[str, str] | None = None,
         treatment: str | None = None,
@@ -119,6 +119,7 @@ class Panel:
         outcome, unit, time : str
             Column names. Units and periods may be integers, dates or text. Dates and text are
             counted by position: from each period to the next is one, whatever lies between.
+            Without units (None) each row is a unit of its own; without periods there is one.
         provenance : {"real", "documented", "restricted", "synthetic"}
             Evidence tier of the data.
         cohort : str or (str, str), optional
@@ -171,7 +172,7 @@ class Panel:
         for name in dates:
             check_names(cohort=name)
         numeric = [outcome, *covariates, *(name for name in (dose, weight, treatment) if name)]
-        grouping = [unit, time, *([cluster] if cluster else []), *categories]
+        grouping = [*(name for name in (unit, time, cluster) if name is not None), *categories]
         door.require([*grouping, *numeric, *dates])
         values = {name: door.number(name) for name in dict.fromkeys(numeric)}
         gaps = missing(values)
@@ -193,7 +194,7 @@ class Panel:
         if dates:
             cohorts, earliest = read_dates(door, dates, order, NEVER)
         elif cohorts is None:
-            cohorts = np.full(len(order.units), NEVER)
+            cohorts = np.broadcast_to(NEVER, len(order.units))
         units = clusters = sealed(order.units)
         if cluster:
             clusters = order.label(door, cluster, "a unit belongs to one cluster")

@@ -7,16 +7,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.lapack import dtrtri
 
-from evalkit.core.arrays import Groups, Matrix
+from evalkit.core.arrays import Groups, Matrix, Vector
 from evalkit.core.errors import OptionError
 from evalkit.engines.variance_components import Sweep
 
+Table: TypeAlias = Matrix | sp.csr_array
+
 MOST = 5_000  # units of all factors but the largest: a dense matrix of MOST^2 doubles
+DENSE = 1 << 20  # entries of a table of all factors up to which zeros are not worth leaving out
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +41,8 @@ class Crossed:
     Notes
     -----
     With :math:`a=\theta_1/(1+\theta_1n_1)` the large factor leaves :math:`D=Z_2'Z_2-N'\,a\,N`,
-    where :math:`N=Z_1'Z_2`, and :math:`t=\sqrt{\theta_2}` then
-    :math:`\log|I+tDt|` and :math:`K=t(I+tDt)^{-1}t`. Cost: the cube of the small units.
+    where :math:`N=Z_1'Z_2`, and with :math:`t=\sqrt{\theta_2}`, :math:`LL'=I+tDt` then
+    :math:`\log|LL'|` and :math:`K=W'W`, :math:`W=L^{-1}t`. Cost: the cube of the small units.
 
     Examples
     --------
@@ -83,12 +87,23 @@ class Crossed:
         return z
 
     @cached_property
-    def _joint(self) -> tuple[sp.csr_array, sp.csr_array, Matrix]:
+    def _joint(self) -> tuple[Table, Matrix, Matrix]:
         """``Z1'Z2`` and ``Z2'Z2``, weighted by cells, and ``Z2'[X y]``."""
         z = self._incidence
         weighted = z.multiply(self.cells[:, :1]).tocsr()
-        one = incidence(self._first)
-        return (one.T @ weighted).tocsr(), (z.T @ weighted).tocsr(), z.T @ self.cells
+        joint = (incidence(self._first).T @ weighted).tocsr()
+        small = joint.shape[0] * joint.shape[1] <= DENSE
+        return (
+            joint.toarray() if small else joint,
+            (z.T @ weighted).toarray(),
+            z.T @ self.cells,
+        )
+
+    @cached_property
+    def _spans(self) -> list[slice]:
+        """Where the units of each small factor stand."""
+        ends = np.cumsum([z.shape[1] for z in self.small]).tolist()
+        return [slice(*span) for span in zip([0, *ends], ends, strict=False)]
 
     def sweep(self, factors: Sequence[Matrix]) -> Sweep:
         """Eliminate the large factor, then the others together."""
@@ -98,21 +113,19 @@ class Crossed:
         n1 = self._sums[:, 0]
         kept = 1 / (1 + theta * n1)
         joint, inner, right = self._joint
-        eased = joint.multiply((theta * kept)[:, None]).tocsr()
-        d = (inner - joint.T @ eased).toarray()
-        b = right - eased.T @ self._sums
-        root = cholesky(np.eye(len(d)) + t[:, None] * d * t, lower=True)
-        kb = t[:, None] * cho_solve((root, True), t[:, None] * b)
-        total = self.cross - self._sums.T @ ((theta * kept)[:, None] * self._sums) - b.T @ kb
-        logdet = float(2 * np.log(np.diag(root)).sum() - np.log(kept).sum())
-        half = solve_triangular(root, t[:, None] * d, lower=True)
-        edges = np.cumsum([z.shape[1] for z in self.small])[:-1]
-        reach = np.split(b - d @ kb, edges)
-        precision = np.split(np.diag(d) - (half**2).sum(axis=0), edges)
-        gathered = np.split(right, edges)
+        lean = _scaled(joint, kept)
+        d = inner - theta * _full(joint.T @ lean)
+        b = right - theta * (lean.T @ self._sums)
+        root = np.linalg.cholesky(np.eye(len(d)) + t[:, None] * d * t)
+        w = dtrtri(root, lower=1)[0] * t
+        wb = w @ b
+        kb = w.T @ wb
+        total = self.cross - self._sums.T @ ((theta * kept)[:, None] * self._sums) - wb.T @ wb
+        logdet = float(2 * np.log(root.diagonal()).sum() - np.log(kept).sum())
+        own, seen = d.diagonal() - ((w @ d) ** 2).sum(axis=0), b - d @ kb
+        reach, precision, gathered = ([a[at] for at in self._spans] for a in (seen, own, right))
         if self.large is not None:
-            lean = joint.multiply(kept[:, None]).tocsr()
-            lost = ((lean @ solve_triangular(root, np.diag(t), lower=True).T) ** 2).sum(axis=1)
+            lost = ((lean @ w.T) ** 2).sum(axis=1)
             gathered.insert(0, self._sums)
             reach.insert(0, kept[:, None] * (self._sums - joint @ kb))
             precision.insert(0, n1 * kept - lost)
@@ -123,6 +136,19 @@ class Crossed:
             tuple(f[:, None, None] for f in precision),
             tuple(g[:, None, :] for g in gathered),
         )
+
+
+def _scaled(table: Table, rows: Vector) -> Table:
+    """The table with its rows multiplied by numbers."""
+    if isinstance(table, np.ndarray):
+        return rows[:, None] * table
+    return table.multiply(rows[:, None]).tocsr()
+
+
+def _full(table: Any) -> Matrix:
+    """The table with its zeros."""
+    full: Matrix = table if isinstance(table, np.ndarray) else table.toarray()
+    return full
 
 
 def incidence(factor: Groups) -> sp.csr_array:

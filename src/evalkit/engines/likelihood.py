@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky
+from scipy.linalg.lapack import dtrtri
 
 from evalkit.core.arrays import Matrix, Vector
 from evalkit.core.errors import IdentificationError
@@ -23,6 +24,7 @@ Method: TypeAlias = Literal["reml", "ml"]
 
 START = 0.3  # standard deviation of every effect at the start, in residual standard deviations
 SCORINGS, LOW = 5, 1e-3  # steps of scoring before Newton's, and the share of the start they keep
+NEAR = 0.1  # gain of a step of scoring from which on Newton's are better
 FAINT = 1e-5  # information on an effect, in units of its variance, below which zero is tried
 SLACK = 1e-9  # a gradient this small beside its own terms is zero
 TRIES = 20
@@ -92,20 +94,21 @@ class Criterion:
         """
         sweep = self.effects.sweep(factors)
         p = self.p
-        root = cholesky(sweep.total, lower=True)
+        root = np.linalg.cholesky(sweep.total)
         rss = float(root[p, p] ** 2)
-        bread = cho_solve((root[:p, :p], True), np.eye(p))
-        beta = bread @ sweep.total[:p, p]
+        inverse = dtrtri(root[:p, :p], lower=1)[0]
+        bread = inverse.T @ inverse
+        beta = inverse.T @ root[p, :p]
         degrees = self.degrees
         if scale is None:
             scale = rss / degrees
         value = degrees * np.log(2 * np.pi * scale) + rss / scale + sweep.logdet + self.constant
         seen = np.zeros_like(root)
         if self.method == "reml":
-            value += 2 * float(np.log(np.diag(root)[:p]).sum())
+            value += 2 * float(np.log(root.diagonal()[:p]).sum())
             seen[:p, :p] = bread
         v = np.append(-beta, 1.0)
-        seen += np.outer(v, v) / scale
+        seen += v[:, None] * v / scale
         gradients = tuple(
             own.sum(axis=0) - _sandwich(reach, seen)
             for own, reach in zip(sweep.precision, sweep.reach, strict=True)
@@ -116,8 +119,7 @@ class Criterion:
         """Lower triangular factors from their entries, block after block, row after row."""
         factors, first = [], 0
         for q in self.widths:
-            factor = np.zeros((q, q))
-            inside = np.tril_indices(q)
+            factor, inside = np.zeros((q, q)), _triangle(q)
             factor[inside] = x[first : first + len(inside[0])]
             factors.append(factor)
             first += len(inside[0])
@@ -125,13 +127,16 @@ class Criterion:
 
     def pack(self, factors: Sequence[Matrix]) -> Vector:
         """The entries of :meth:`unpack`."""
-        return np.concatenate([factor[np.tril_indices(len(factor))] for factor in factors])
+        return np.concatenate([factor[_triangle(len(factor))] for factor in factors])
 
     def by_entries(self, x: Vector, scale: float | None = None) -> tuple[Point, Vector]:
         """The point and its derivative by the entries of the factors."""
         factors = self.unpack(x)
         point = self.at(factors, scale)
         return point, self.pack([2 * g @ f for g, f in zip(point.gradients, factors, strict=True)])
+
+
+_triangle = cache(np.tril_indices)
 
 
 def _sandwich(reach: Stack, seen: Matrix) -> Matrix:
@@ -188,6 +193,8 @@ def _scored(criterion: Criterion, scale: float | None) -> list[Matrix]:
         if not point.value < last.value:
             break
         factors = trial
+        if last.value - point.value < NEAR:
+            break
     return factors
 
 

@@ -60,7 +60,7 @@ def predict_total(solution: Solution, level: int) -> Prediction:
 def _from_beta(pull: Stack, bread: Matrix) -> Stack:
     """What the error of the coefficients adds to the covariance of ``pull @ [-beta, 1]``."""
     x = pull[..., : len(bread)]
-    out: Stack = np.einsum("mac,cd,mbd->mab", x, bread, x, optimize=True)
+    out: Stack = np.einsum("mac,mbc->mab", x, (x.reshape(-1, len(bread)) @ bread).reshape(x.shape))
     return out
 
 

@@ -2,6 +2,7 @@
 
 What a likelihood needs of the units of one size is their number and the cross-product of their
 sums, so that its cost no longer grows with the units. Equal to the plain sweep up to rounding.
+Where sizes hardly repeat, each unit is a size of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Sizes:
         Distinct sizes (sums of weights).
     count : Vector (U,)
         Units of each size.
-    roots : Stack (U, c, c)
+    roots : Stack (U, k, c)
         For each size, ``R`` with ``R'R`` the sum of ``S_j'S_j`` over its units.
     each : Vector (m,)
         Size of every unit.
@@ -42,12 +43,12 @@ class Sizes:
     each: Vector
 
     @classmethod
-    def of(cls, cross: Matrix, sums: Matrix) -> Sizes | None:
-        """Condense the sums of units ``(m, c)``, unless their sizes hardly repeat."""
+    def of(cls, cross: Matrix, sums: Matrix) -> Sizes:
+        """Condense the sums of units ``(m, c)``."""
         codes, size = encode(sums[:, 0])
         m, c = sums.shape
         if m < WORTH * len(size) * c:
-            return None
+            return cls(cross, sums[:, 0], np.ones(m), sums[:, None, :], sums[:, 0])
         groups = Groups(codes, len(size))
         products = np.empty((len(size), c, c))
         for a in range(c):

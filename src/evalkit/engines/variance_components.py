@@ -108,12 +108,12 @@ class Nested:
         return tuple(basis.shape[1] for basis in self.bases)
 
     def condensed(self) -> Effects:
-        """Units by size, where one level has nothing but an intercept."""
+        """By sizes of units, where one level has nothing but an intercept."""
         from evalkit.engines.sizes import Sizes
 
         if len(self.bases) > 1 or self.bases[0].shape != (1, 1) or self.bases[0][0, 0] != 1:
             return self
-        return Sizes.of(self.cross, self.sums[:, 0, :]) or self
+        return Sizes.of(self.cross, self.sums[:, 0, :])
 
     def sweep(self, factors: Sequence[Matrix]) -> Sweep:
         """Climb from the finest level to the coarsest, then descend with what lies above."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Groups, Labels, Matrix, Vector, encode
+from evalkit.core.arrays import Codes, Labels, Matrix, Runs, Vector, encode
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.panel import Panel
 from evalkit.core.provenance import Provenance
@@ -113,10 +113,10 @@ class Rows:
             products = _cross(self.columns, self.weight, self.within, self.centre)
         return products / np.outer(self.scale, self.scale)
 
-    def sums(self, groups: Groups, r: int) -> Stack:
+    def sums(self, units: Runs, r: int) -> Stack:
         """``Z_j'[1 x y]`` of each unit ``(m, r, c)``, for the first ``r`` columns."""
         c, buffer = len(self.scale), np.empty(len(self.n))
-        out = np.empty((groups.size, r, c))
+        out = np.empty((units.groups.size, r, c))
         for a in range(r):
             factor = self.weight
             if a:
@@ -124,22 +124,20 @@ class Rows:
                     1.0 if self.weight is None else self.weight
                 )
             for b in range(a, c):
-                out[:, a, b] = self._sum(groups, factor, a, b, buffer)
+                out[:, a, b] = self._sum(units, factor, a, b, buffer)
                 if a < b < r:
                     out[:, b, a] = out[:, a, b]
         return out / np.outer(self.scale[:r], self.scale)
 
-    def _sum(self, groups: Groups, factor: Vector | None, a: int, b: int, buffer: Vector) -> Vector:
+    def _sum(self, units: Runs, factor: Vector | None, a: int, b: int, buffer: Vector) -> Vector:
         if b == 0:
-            if factor is None:
-                return np.bincount(groups.codes, minlength=groups.size).astype(float)
-            return groups.sum(factor)
+            return units.sum(self.n if factor is None else factor)
         np.subtract(self.columns[b - 1], self.centre[b], out=buffer)
         if factor is not None:
             np.multiply(buffer, factor, out=buffer)
         if a and self.within is not None:
             np.add(buffer, self.within[:, a - 1, b - 1], out=buffer)
-        return groups.sum(buffer)
+        return units.sum(buffer)
 
 
 def _cross(
@@ -188,9 +186,9 @@ def gather(data: Data, levels: Sequence[Level], on: Sequence[str] | None) -> Row
     log_weights: Vector | None
     if isinstance(data, Panel):
         columns = [*map(data.column, names), data.y]
-        n, within = np.ones(len(data.y)), None
+        n, within = np.broadcast_to(1.0, len(data.y)), None
         weight = None if (data.weight == 1).all() else data.weight
-        log_weights = np.zeros(len(n)) if weight is None else np.log(weight)
+        log_weights = np.broadcast_to(0.0, len(n)) if weight is None else np.log(weight)
         outcome, ledger = data.outcome, data.ledger
     else:
         at = [*map(data.at, names), data.at(data.score)]

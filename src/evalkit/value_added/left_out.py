@@ -67,8 +67,10 @@ def leave_one_out(fit: Multilevel, data: Data) -> pd.DataFrame:
             rows.weighted(share),
             None if extra is None else extra - rows.n * np.log(share),
         )
-    deviance, square = leave_out(fit.solution, rows.sums(tree.finest, len(rows.scale)), block.n)
-    deviance = deviance + (np.nan if extra is None else tree.finest.sum(extra))
+    deviance, square = leave_out(
+        fit.solution, rows.sums(tree.finest, len(rows.scale))[tree.order], block.n
+    )
+    deviance = deviance + (np.nan if extra is None else tree.finest.sum(extra)[tree.order])
     return pd.DataFrame(
         {
             "unit": block.labels,

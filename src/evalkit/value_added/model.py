@@ -19,7 +19,7 @@ from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.engines.likelihood import Solution, triangular
 from evalkit.engines.prediction import predict, predict_total
-from evalkit.engines.variance_components import Nested, Stack
+from evalkit.engines.variance_components import Nested, invert, times
 from evalkit.value_added.gather import Level, Rows
 
 if TYPE_CHECKING:
@@ -175,7 +175,8 @@ class Multilevel:
         block, q = self.blocks[at], len(self.blocks[at].effects)
         seen = predict(self.solution, at)
         shrunken = seen.effect @ block.turn.T
-        variance = np.diagonal(block.turn @ seen.covariance @ block.turn.T, axis1=1, axis2=2)
+        spread = times(block.turn, times(seen.covariance, block.turn.T))
+        variance = np.diagonal(spread, axis1=1, axis2=2)
         raw, noise = self._raw(at)
         prior = np.diag(self.covariance_of(block.name))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -197,7 +198,7 @@ class Multilevel:
             total = predict_total(self.solution, at)
             columns["total"] = total.effect[:, 0]
             columns["total_sd"] = np.sqrt(total.covariance[:, 0, 0])
-        frame = pd.DataFrame(columns)
+        frame = pd.DataFrame(columns, copy=False)
         frame.attrs.update(shrunken=SHRUNKEN, provenance=self.meta.provenance)
         return frame
 
@@ -239,13 +240,13 @@ class Multilevel:
         block, point = self.blocks[at], self.solution.point
         gathered = point.sweep.gathered[at]
         basis = block.basis
-        own: Stack = basis.T @ gathered[..., : len(basis)] @ basis
-        right = (basis.T @ gathered) @ point.residual
-        size = np.linalg.eigvalsh(own)
+        own = times(basis.T, times(gathered[..., : len(basis)], basis))
+        right = times(basis.T, gathered) @ point.residual
+        size = np.linalg.eigvalsh(own) if own.shape[1] > 1 else own[:, 0]
         poor = size[:, 0] <= 1e-10 * size[:, -1]
-        own = np.where(poor[:, None, None], np.eye(own.shape[1]), own)
-        raw = np.linalg.solve(own, right[..., None])[..., 0] @ block.turn.T
-        noise = block.turn @ np.linalg.inv(own) @ block.turn.T
+        inverse, _ = invert(np.where(poor[:, None, None], np.eye(own.shape[1]), own))
+        raw = times(inverse, right[..., None])[..., 0] @ block.turn.T
+        noise = times(block.turn, times(inverse, block.turn.T))
         variance = point.scale * np.diagonal(noise, axis1=1, axis2=2)
         return np.where(poor[:, None], np.nan, raw), np.where(poor[:, None], np.nan, variance)
 

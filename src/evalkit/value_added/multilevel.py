@@ -114,7 +114,7 @@ def multilevel(
     rows = gather(data, levels, _ordered(data, on, random, csem))
     tree = Tree.of(rows, names)
     columns = [[0, *(1 + random.index(name) for name in names_)] for names_ in chosen]
-    tree.refuse_single(rows, names)
+    tree.refuse_single(names)
     bases = tuple(np.eye(1 + len(random))[:, at] for at in columns)
     effects = nested(rows, tree, bases)
     refuse_collinear(effects.cross, rows.names)
@@ -123,13 +123,14 @@ def multilevel(
         solution = fit(_criterion(rows, effects, method))
     else:
         solution = _with_known_errors(rows, tree, bases, method, errors(data, csem))
-    blocks = blocks_of(rows, names, columns, tree.labels, tree.pupils(rows), tree.parents)
+    blocks = blocks_of(rows, names, columns, tree.labels, tree.pupils, tree.parents)
     return finish(rows, solution, blocks, _ordered(data, on, [], csem), levels, csem)
 
 
 def nested(rows: Rows, tree: Tree, bases: tuple[Matrix, ...]) -> Nested:
     """Sums of the rows by the units of the tree."""
-    return Nested(rows.cross(), rows.sums(tree.finest, len(bases[0])), tree.starts, bases)
+    sums = rows.sums(tree.finest, len(bases[0]))[tree.order]
+    return Nested(rows.cross(), sums, tree.starts, bases)
 
 
 def _criterion(rows: Rows, effects: Nested, method: Method, more: float = 0.0) -> Criterion:

@@ -5,7 +5,7 @@ It returns an ordinary panel. Not for estimating: the columns it makes are regre
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -128,24 +128,13 @@ def pupils(
         made |= _peers(scores, prior, _cells(door, together))
     columns: dict[str, Any] = {score: scores[score], **covariates, **made}
     columns |= {name: frame[name] for name in [*grouping, *([weight] if weight else [])]}
-    unit, time = pupil or _free("row", columns), year or _free("period", columns)
-    rows = len(scores[score])
-    columns.setdefault(unit, np.arange(1, rows + 1))
-    columns.setdefault(time, np.zeros(rows, np.int64))
     panel = Panel.from_frame(
-        columns, outcome=score, unit=unit, time=time, provenance=provenance, cluster=cluster,
+        columns, outcome=score, unit=pupil, time=year, provenance=provenance, cluster=cluster,
         weight=weight, covariates=[*covariates, *made], categories=keys,
     )  # fmt: skip
-    if len(panel.y) < rows:
+    if len(panel.y) < door.rows:
         ledger += _vanished(panel, door, keys)
     return replace(panel, ledger=(*panel.ledger, *ledger))
-
-
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    """The name, or a longer one that no column has."""
-    while name in taken:
-        name += "_"
-    return name
 
 
 def _controls(door: Door, controls: Sequence[str]) -> dict[str, Vector]:
@@ -215,8 +204,7 @@ def _prior(
     made, flags = {}, {}
     for name in prior:
         values = scores[name]
-        gone = np.isnan(values)
-        if missing == "indicate" and gone.any():
+        if missing == "indicate" and (gone := np.isnan(values)).any():
             if gone.all():
                 raise PanelError(f"column {name!r} is empty; leave it out of prior")
             values = np.where(gone, values[~gone].mean(), values)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Flags, Groups, Labels, Vector
+from evalkit.core.arrays import Codes, Flags, Labels, Runs, Vector
 from evalkit.core.errors import IdentificationError, some
 from evalkit.value_added.gather import Rows
 
@@ -18,20 +18,26 @@ class Tree:
 
     Parameters
     ----------
-    finest : Groups
-        Finest unit of each row.
+    finest : Runs
+        Finest unit of each row, in the order of the rows' labels.
+    order : Codes (m,)
+        Where each finest unit of the tree stands there.
     labels : tuple of Labels
         Per level.
     parents : tuple of Codes
         Per level below the top, the unit above each unit; non-decreasing.
     starts : tuple of Codes
         Per level below the top, the first child of each unit above.
+    pupils : tuple of Vector
+        Per level, the pupils of each unit.
     """
 
-    finest: Groups
+    finest: Runs
+    order: Codes
     labels: tuple[Labels, ...]
     parents: tuple[Codes, ...]
     starts: tuple[Codes, ...]
+    pupils: tuple[Vector, ...]
 
     @classmethod
     def of(cls, rows: Rows, names: Sequence[str]) -> Tree:
@@ -39,7 +45,8 @@ class Tree:
         above: list[Codes] = []
         for at in range(len(names) - 1):
             codes, higher = rows.codes[at], rows.codes[at + 1]
-            parent = higher[first_rows(codes, len(rows.labels[at]))]
+            parent = np.empty(len(rows.labels[at]), np.intp)
+            parent[codes] = higher
             _refuse_unnested(rows, at, names, parent[codes] != higher)
             above.append(parent)
         order = np.arange(len(rows.labels[-1]))
@@ -54,22 +61,15 @@ class Tree:
             labels.insert(0, rows.labels[at][order])
             parents.insert(0, parent[order])
             starts.insert(0, np.searchsorted(parents[0], np.arange(len(place))))
-        place = np.empty(len(order), np.intp)
-        place[order] = np.arange(len(order))
-        return cls(
-            Groups(place[rows.codes[0]], len(place)), tuple(labels), tuple(parents), tuple(starts)
-        )
+        finest = Runs.of(rows.codes[0], len(order))
+        pupils = [finest.sum(rows.n)[order]]
+        for start in starts:
+            pupils.append(np.add.reduceat(pupils[-1], start))
+        return cls(finest, order, tuple(labels), tuple(parents), tuple(starts), tuple(pupils))
 
-    def pupils(self, rows: Rows) -> list[Vector]:
-        """Pupils of each unit, per level."""
-        counts = [self.finest.sum(rows.n)]
-        for start in self.starts:
-            counts.append(np.add.reduceat(counts[-1], start))
-        return counts
-
-    def refuse_single(self, rows: Rows, names: Sequence[str]) -> None:
+    def refuse_single(self, names: Sequence[str]) -> None:
         """Refuse a level that nothing tells apart from the one below it, or with a single unit."""
-        children = [self.pupils(rows)[0], *(
+        children = [self.pupils[0], *(
             np.diff(np.append(start, len(parent)))
             for start, parent in zip(self.starts, self.parents, strict=True)
         )]  # fmt: skip
@@ -84,13 +84,6 @@ class Tree:
                     f"every unit of {name!r} has a single {lower}: the two cannot be told apart. "
                     "Leave one of them out."
                 )
-
-
-def first_rows(codes: Codes, size: int) -> Codes:
-    """The first row of each unit ``(size,)``."""
-    first = np.empty(size, np.intp)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    return first
 
 
 def _refuse_unnested(rows: Rows, at: int, names: Sequence[str], wrong: Flags) -> None:
