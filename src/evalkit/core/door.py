@@ -25,7 +25,7 @@ class Door:
 
     def __init__(self, frame: Any) -> None:
         self.frame = _frame(frame)
-        self.columns = list(map(str, getattr(self.frame, "columns", self.frame)))
+        self.columns = getattr(self.frame, "columns", self.frame)
         self.read: dict[str, Any] = {}
         self.rows = 0
 
@@ -38,7 +38,8 @@ class Door:
                 f"no column {some(absent)}; the frame has {some(self.columns, 12)}. "
                 "Check the spelling, or rename the column."
             )
-        repeated = [name for name in names if self.columns.count(name) > 1]
+        unique = getattr(self.columns, "is_unique", True)
+        repeated = [] if unique else [name for name in names if list(self.columns).count(name) > 1]
         if repeated:
             raise PanelError(f"two columns are called {some(repeated)}; rename one of them.")
         self.read = {name: _array(self.frame[name]) for name in names}

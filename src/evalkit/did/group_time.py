@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -26,8 +26,7 @@ Base: TypeAlias = Literal["varying", "universal"]
 Source: TypeAlias = Literal["base", "earlier"]
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """One comparison: cohort ``g`` in period ``t`` against period ``base`` (positions)."""
 
     g: int
@@ -89,7 +88,7 @@ def plan(
 def from_paths(cohorts: Cohorts, cells: Sequence[Cell]) -> Made:
     """Cells from cohort mean paths; contributions stay factored."""
     m, mass, k = cohorts.mean, cohorts.mass, np.arange(len(cells))
-    g, t, b = np.array([(cell.g, cell.t, cell.base) for cell in cells]).T
+    g, t, b = np.array([cell[:3] for cell in cells]).T
     against = np.zeros((cohorts.size, len(cells)))
     column = np.repeat(k, [len(cell.controls) for cell in cells])
     against[np.concatenate([cell.controls for cell in cells]), column] = 1.0

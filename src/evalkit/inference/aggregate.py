@@ -106,15 +106,16 @@ def aggregate(
     share = matrix / totals
     index = Index(levels or ("term",), tuple(order))
     out = estimate.contrast(share, index, f"average {estimate.meta.estimand}")
-    out = replace(out, counts=_counts(estimate, member))
+    counts = _counts(estimate, member)
     if estimate.mass is None or weights is not None:
-        return out
+        return replace(out, counts=counts)
     kept = _kept_mass(estimate.mass, member, index)
     if estimate.mass.scores.vanish:
-        return replace(out, mass=kept)
+        return replace(out, counts=counts, mass=kept)
     noise = (member * estimate.theta - member * out.theta[:, None]) / totals
     sides = None if out.sides is None else replace(out.sides, pooled=True)
-    return replace(out, scores=_with_noise(out, estimate.mass, noise), mass=kept, sides=sides)
+    scores = _with_noise(out, estimate.mass, noise)
+    return replace(out, scores=scores, counts=counts, mass=kept, sides=sides)
 
 
 def _whole(horizons: Sequence[int]) -> list[int]:

@@ -275,11 +275,9 @@ def warn(found: Doubt, few: Few, *, depth: int = 3) -> None:
 
 def guarded(made: Inference, found: Doubt, few: Few) -> Inference:
     """The inference with what a doubt forbids left out, or marked."""
-    known = replace(made, standing=found.standing)
-    if not found.flags.any():
-        return known
-    known = replace(known, caution=found.text)
-    if few == "show":
+    flagged = found.flags.any()
+    known = replace(made, standing=found.standing, caution=found.text if flagged else "")
+    if few == "show" or not flagged:
         return known
 
     def blank(values: Vector) -> Vector:
