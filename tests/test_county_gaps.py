@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,6 +75,16 @@ def test_groups_start_with_their_first_spell(study, dates):
     first = spells.groupby("county")["start"].min().str[:4].astype(int) + 1
     for side in dates:
         assert side["groups"].dropna().to_dict() == first.to_dict()
+
+
+def test_a_study_without_groups_has_the_other_dates(study, dates, tmp_path):
+    shutil.copytree(study.folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "group_membership.csv"
+    path.write_text(path.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
+    found = gaps.first_years(ek.county_study(tmp_path / "copy"), ROWS)
+    others = [name for name in ROWS.values() if name != "groups"]
+    for one, known in zip(found, dates, strict=True):
+        pd.testing.assert_frame_equal(one[others], known[others])
 
 
 def test_a_panel_ends_where_too_few_counties_are_without_any_measure(tests, dates):

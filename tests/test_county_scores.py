@@ -10,6 +10,7 @@ import evalkit as ek
 from evalkit.data.county.scores import scale, school_scores
 
 EXACT = 1e-9
+PRINTED = 0.005  # sums and pupils are written with few decimals
 
 
 def cohorts(seed=1, schools=6, subjects=("chinese", "math")):
@@ -72,6 +73,21 @@ def test_a_study_gives_every_school_and_year_of_its_tests(tmp_path):
     assert len(found) == len(tested.drop_duplicates(["school_id", "year"]))
     assert {"stratum", "town_code", "prefecture_code"} <= set(found)
     assert found.attrs["provenance"] == "synthetic"
+
+
+def test_pupils_alone_give_the_scores_that_their_sums_give(tmp_path):
+    assumed = ek.simulate.Assumptions(counties=2, prefectures=1, schools=8, first=2018)
+    ek.simulate.write(tmp_path, assumed, pupils_of=[1, 2])
+    study = ek.county_study(tmp_path)
+    pupils = study.table("pupil_test").dropna(subset=["score"])
+    by_sums = school_scores(study).set_index(["school_id", "year"]).sort_index()
+    study.file("school_cohort").unlink()
+    by_pupils = school_scores(study).set_index(["school_id", "year"]).sort_index()
+    subjects = pupils.groupby(["school_id", "year"])["subject"].nunique()
+    counted = pupils.groupby(["school_id", "year"]).size() / subjects
+    assert by_pupils["tested"].tolist() == np.rint(counted).astype(int).tolist()
+    np.testing.assert_allclose(by_pupils["score"], by_sums["score"], atol=PRINTED)
+    np.testing.assert_allclose(by_pupils["progress"], by_sums["progress"], atol=PRINTED)
 
 
 def test_a_prior_score_without_spread_and_a_test_that_nobody_sat_say_nothing(tmp_path):

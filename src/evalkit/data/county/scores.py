@@ -42,9 +42,25 @@ def school_scores(study: CountyStudy) -> pd.DataFrame:
 
 
 def tested(study: CountyStudy) -> pd.DataFrame:
-    """The rows of ``school_cohort`` that have a mean, a spread and pupils."""
-    rows = study.table("school_cohort").dropna(subset=["n_tested", "mean", "sd"])
+    """The rows of ``school_cohort`` that have a mean, a spread and pupils; without that table, what
+    ``pupil_test`` makes of it."""
+    alone = "school_cohort" not in study.tables and "pupil_test" in study.tables
+    rows = _summed(study.table("pupil_test")) if alone else study.table("school_cohort")
+    rows = rows.dropna(subset=["n_tested", "mean", "sd"])
     return rows[rows["n_tested"] > 0]
+
+
+def _summed(pupils: pd.DataFrame) -> pd.DataFrame:
+    """Pupils with a score by school and test, as ``school_cohort`` has them."""
+    rows = pupils.dropna(subset=["score"]).groupby(["school_id", *TEST], as_index=False)
+    made = rows.agg(
+        n_tested=("score", "size"),
+        mean=("score", "mean"),
+        sd=("score", lambda scores: scores.std(ddof=0)),
+        mean_prior=("prior_score", "mean"),
+    )
+    made.attrs["provenance"] = pupils.attrs["provenance"]
+    return made
 
 
 def average(rows: pd.DataFrame, values: Vector) -> Vector:
