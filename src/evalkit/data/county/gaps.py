@@ -123,7 +123,8 @@ def first_years(
     }
     out = []
     for column in ("start_earliest", "start_latest"):
-        year = first_test_year(spell.astype(events[column].dtype).fillna(events[column])).astype(float).fillna(begin)
+        date = spell.astype(events[column].dtype).fillna(events[column])
+        year = first_test_year(date).astype(float).fillna(begin)
         wide = pd.DataFrame({**unit, "year": year}).pivot_table("year", "county", "measure", "min")
         counties = study.table("county")["county_code"].unique()
         out.append(wide.reindex(index=counties, columns=list(measures.values())))
