@@ -50,20 +50,6 @@ def quiet() -> Any:
 # --- evalkit ------------------------------------------------------------------------------------
 
 
-def panel(frame: Any, **options: Any) -> Any:
-    import evalkit as ek
-
-    return ek.Panel.from_frame(
-        frame,
-        outcome="y",
-        unit="id",
-        time="time",
-        cohort="start",
-        provenance="synthetic",
-        **options,
-    )
-
-
 def averaged(cells: Any, **options: Any) -> Numbers:
     """Cells and event-time averages, with errors without small-sample factor."""
     import evalkit as ek
@@ -86,7 +72,7 @@ def evalkit_cs(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
     x = X3 if "covariates" in task else []
-    p = panel(frame, covariates=x, cluster="cl" if "clustered" in task else None)
+    p = panels.panel(frame, covariates=x, cluster="cl" if "clustered" in task else None)
     cells = ek.did.callaway_santanna(p, covariates=x)
     return averaged(cells, **(BAND if task.endswith("draws") else {}))
 
@@ -95,7 +81,7 @@ def evalkit_cs(task: str, frame: Any) -> Numbers:
 def evalkit_regression(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
-    made = ek.infer(getattr(ek.did, task)(panel(frame)), vcov="CR1S", few="show")
+    made = ek.infer(getattr(ek.did, task)(panels.panel(frame)), vcov="CR1S", few="show")
     return {"coefficients": made.estimate, "coefficients_error": made.std_error}
 
 
@@ -103,7 +89,7 @@ def evalkit_regression(task: str, frame: Any) -> Numbers:
 def evalkit_cells(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
-    cells = getattr(ek.did, task)(panel(frame))
+    cells = getattr(ek.did, task)(panels.panel(frame))
     out = averaged(cells)
     if task != "sun_abraham":
         out["overall"] = ek.aggregate(cells).theta
@@ -114,7 +100,7 @@ def evalkit_cells(task: str, frame: Any) -> Numbers:
 def evalkit_synthetic(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
-    made = ek.placebo(panel(frame), ek.did.synthetic_did, seed=1, draws=200)
+    made = ek.placebo(panels.panel(frame), ek.did.synthetic_did, seed=1, draws=200)
     return {"att": made.estimate.theta, "att_error": made.std_error}
 
 

@@ -52,10 +52,7 @@ suite.task("joint", "joint test of an event study, CR2 and its degrees of freedo
 def evalkit_wild(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
-    panel = ek.Panel.from_frame(
-        frame, outcome="y", unit="id", time="time", cohort="start", cluster="cl",
-        provenance="synthetic",
-    )  # fmt: skip
+    panel = panels.panel(frame, cluster="cl")
     made = ek.did.two_way(panel)
     found = ek.wild_bootstrap(made, draws=DRAWS, seed=1)
     assert 0 < found.p_value[0] <= 1
@@ -73,25 +70,11 @@ def evalkit_hetop(task: str, frame: Any) -> Numbers:
     return {"icc": ek.gaps.hetop(panel, group="county", by=[]).icc.theta}
 
 
-def placed(frame: Any, **options: Any) -> Any:
-    import evalkit as ek
-
-    return ek.Panel.from_frame(
-        frame,
-        outcome="y",
-        unit="id",
-        time="time",
-        cohort="start",
-        provenance="synthetic",
-        **options,
-    )
-
-
 @suite.by("evalkit", "rings")
 def evalkit_rings(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
-    panel = placed(frame, covariates=["latitude", "longitude"])
+    panel = panels.panel(frame, covariates=["latitude", "longitude"])
     made = ek.spillover_rings(panel, ek.did.two_way, rings=RINGS)
     return {"effects": made.theta, "their errors": ek.infer(made, vcov="CR0").std_error}
 
@@ -115,14 +98,14 @@ def evalkit_oster(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
     x = ["x1", "x2", "x3"]
-    return {"bounds": ek.oster(placed(frame, covariates=x), by_time=x).theta}
+    return {"bounds": ek.oster(panels.panel(frame, covariates=x), by_time=x).theta}
 
 
 @suite.by("evalkit", "composition")
 def evalkit_composition(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
-    panel = placed(frame, covariates=["seen"])
+    panel = panels.panel(frame, covariates=["seen"])
     return {"bounds": ek.composition_bounds(panel, seen="seen").estimate.theta}
 
 
@@ -130,7 +113,7 @@ def evalkit_composition(task: str, frame: Any) -> Numbers:
 def evalkit_placebo_outcomes(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
-    panel = placed(frame, covariates=["other", "x1"])
+    panel = panels.panel(frame, covariates=["other", "x1"])
     made = ek.placebo_outcomes(panel, ek.did.two_way, outcomes=["other"])
     return {"effects": made.theta, "p": ek.wald(made).p_value}
 
@@ -139,17 +122,14 @@ def evalkit_placebo_outcomes(task: str, frame: Any) -> Numbers:
 def evalkit_mean_reversion(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
-    return {"parts": ek.mean_reversion(placed(frame)).theta}
+    return {"parts": ek.mean_reversion(panels.panel(frame)).theta}
 
 
 @suite.by("evalkit", "joint")
 def evalkit_joint(task: str, frame: Any) -> Numbers:
     import evalkit as ek
 
-    panel = ek.Panel.from_frame(
-        frame, outcome="y", unit="id", time="time", cohort="start", cluster="cl",
-        provenance="synthetic",
-    )  # fmt: skip
+    panel = panels.panel(frame, cluster="cl")
     before = ek.did.event_study(panel).select(event=lambda e: e < 0)
     return {"p": ek.wald(before, vcov="CR2", few="show").p_value}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -97,3 +99,18 @@ def placed(units: int, periods: int) -> pd.DataFrame:
         "seen": (rng.random((units, periods)) < tested).ravel().astype(int),
     }
     return pd.DataFrame(frame)
+
+
+def panel(frame: pd.DataFrame, **options: Any) -> Any:
+    """Any of them as evalkit reads it."""
+    import evalkit as ek
+
+    return ek.Panel.from_frame(
+        frame,
+        outcome="y",
+        unit="id",
+        time="time",
+        cohort="start",
+        provenance="synthetic",
+        **options,
+    )

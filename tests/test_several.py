@@ -45,6 +45,26 @@ def test_one_measure_is_imputation(weight):
     np.testing.assert_allclose(one.psi, other.psi, rtol=0, atol=TWIN)
 
 
+def test_a_regression_mixes_in_the_other_measure_and_imputation_does_not():
+    """de Chaisemartin and D'Haultfoeuille (2023), theorem 1: in a two-way regression on two
+    measures, the weights on effects of the other sum to zero and are not zero; so that effects of
+    funding that grow enter the coefficient of groups."""
+    p, data = panel(), frame()
+    since = data["t"].to_numpy() - STARTS["funding"].to_numpy()[data["u"]]
+    on = {m: data["t"].to_numpy() >= STARTS[m].to_numpy()[data["u"]] for m in STARTS}
+    cells = (since[:, None] == np.arange(PERIODS)).astype(float)  # funding by event time
+    both = ek.Panel.from_frame(
+        data.assign(**{m: o.astype(float) for m, o in on.items()}),
+        outcome="y", unit="u", time="t", covariates=list(on), provenance="synthetic",
+    )  # fmt: skip
+    mixed = ek.did.regression(both, on=list(on)).weights[:, 0] @ cells
+    assert abs(mixed.sum()) < TWIN
+    assert np.abs(mixed).max() > 0.01
+    made = ek.did.several_measures(p, starts=STARTS)
+    groups = [k for k, key in enumerate(made.index.keys) if key[0] == "group"]
+    np.testing.assert_allclose(made.weights[:, groups].T @ cells, 0, rtol=0, atol=TWIN)
+
+
 @pytest.mark.parametrize("by", ["measure", "event", "bundle"])
 def test_effects_that_add_up_are_found_without_noise(by):
     found = ek.did.several_measures(panel(frame(noise=0)), starts=STARTS, by=by)
