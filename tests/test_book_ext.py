@@ -30,7 +30,18 @@ PACKAGE_WEIGHT = 1_000_000  # bytes: the font is a small part of an installed pa
 pytest.importorskip("sphinx", reason="the book's extension needs the `book` extra")
 sys.path.insert(0, str(EXTENSION))
 
-from evalbook import anchors, api, benchmarks, pages, register, search, tables, tiers  # noqa: E402
+from evalbook import (  # noqa: E402
+    anchors,
+    api,
+    benchmarks,
+    forest,
+    forest_drawing,
+    pages,
+    register,
+    search,
+    tables,
+    tiers,
+)
 
 CONF = f"""
 import sys
@@ -53,6 +64,12 @@ INDEX = """
 The effect is {claim}`dose` (SE {claim}`dose.se`; {claim}`dose.interval`) {claim}`dose.unit`, in the
 year {claim}`first_1993`. {tier}`synthetic`
 
+```{forest} What a dose does
+:left: falls
+:right: rises
+dose | Where < 300 pupils | first_1993
+```
+
 ```{when} real
 :of: chapter
 
@@ -63,6 +80,13 @@ Said elsewhere of real records.
 
 Said elsewhere of simulated ones alone: {claim}`nobody_made_this`.
 ```
+````{when} synthetic
+:of: chapter
+
+```{forest} Drawn elsewhere of simulated ones alone
+nobody_made_this | Nobody
+```
+````
 
 ```{toctree}
 notebooks/chapter
@@ -124,7 +148,7 @@ def results(**claims: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-DOSE = claim(-0.77, se_display="0.87", interval_display="-2.47 to 0.93")
+DOSE = claim(-0.77, se_display="0.87", interval_display="-2.47 to 0.93", low=-2.47, high=0.93)
 
 
 class Project:
@@ -223,6 +247,7 @@ def test_what_is_said_of_one_tier_stands_only_where_the_outcomes_are_of_it(built
     front = built.page("index.html")
     assert "Said elsewhere of real records." in front
     assert "simulated ones" not in front
+    assert front.count("<svg") == 1
 
 
 def test_the_codebook_has_every_column_of_every_table_in_both_languages(built: Project) -> None:
@@ -312,6 +337,129 @@ def test_a_key_with_a_dot_wins_over_a_field(tmp_path: Path) -> None:
 def test_claims_are_found_in_the_source_of_a_cell(source: str, made: list[str]) -> None:
     known = ["one", "gap_1992_low", "gap_1998_high", "gap", "other"]
     assert anchors.keys_made(source, known) == made
+
+
+def test_of_the_cells_whose_f_strings_fit_a_key_the_one_that_names_it_makes_it() -> None:
+    code = [
+        'for key in {"shown": 3, "counties": 4}: ek.claim(f"side_{key}", 1)',
+        'for key in ("low", "high"): ek.claim(f"side_cost_{key}", 1)',
+        "for key in names: ek.claim(f'side_sim_{key}', 1)",
+        'ek.claim("side_managed", effect)',
+        'for key in {"rural": 1}: ek.claim(f"side_{key}", 1)',
+        'for key in {"counties": 1}: print(ek.claim(f"side_{key}", 1))',
+    ]
+    cells = list(zip(code, ["", "", "", "", "", "side_counties = 4 counties [real]"], strict=True))
+    known = ["side_shown", "side_cost_low", "side_sim_bias", "side_managed", "side_rural"]
+    known.append("side_counties")
+    assert anchors.makers(cells, known) == dict(zip(known, range(6), strict=True))
+
+
+def test_a_claim_leads_to_the_cell_that_writes_its_key_or_printed_it() -> None:
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        book = json.loads((ROOT / f"results/{path.stem}.json").read_text(encoding="utf-8"))
+        cells = anchors.sources(path)
+        made = anchors.makers(cells, book["claims"])
+        assert set(made) >= set(book["claims"]), path.stem
+        for number, (source, printed) in enumerate(cells):
+            told = anchors.PRINTED.findall(printed)
+            for key in [*told, *re.findall(r'ek\.claim\("(\w+)"', source)]:
+                assert made[key] == number, key
+
+
+# --- Forests --------------------------------------------------------------------------------------
+
+
+def test_a_forest_says_its_finding_and_links_each_number_to_its_cell(built: Project) -> None:
+    page = built.page("index.html")
+    drawing = page[page.index("<svg") : page.index("</svg>")]
+    alt = re.search(r'<g role="img" aria-label="([^"]*)"', drawing)
+    assert alt
+    assert html.unescape(alt[1]) == (
+        "Every interval holds zero. Where < 300 pupils: -0.77 (-2.47 to 0.93), assumed 0.39. "
+        "percentage points, real data."
+    )
+    assert "Where &lt; 300 pupils" in drawing
+    assert '<a href="notebooks/chapter.html#claim-dose">' in drawing
+    assert re.search(r'claim-value"[^>]*>-0.77<.*claim-value"[^>]*>-2.47 to 0.93<', drawing)
+    for words in ("← falls", "rises →", "real data", "hollow: assumed"):
+        assert words in drawing
+    assert "SYNTHETIC" not in drawing
+    before = page[: page.index("<svg")]
+    assert "tier-real" in before[before.index('class="forest forest-real') :]
+
+
+def test_a_synthetic_forest_is_stamped_twice_and_counts_what_leaves_zero_out() -> None:
+    found = drawable(
+        up=claim(2.0, low=1.0, high=3.0, interval_display="1 to 3", provenance="synthetic"),
+        down=claim(-2.0, low=-3.0, high=-1.0, interval_display="-3 to -1", provenance="synthetic"),
+        open=claim(0.5, low=-1.0, high=2.0, interval_display="-1 to 2", provenance="synthetic"),
+    )
+    rows = forest.read(["up | Up", "", "down | Down", "open | Open"], found)
+    drawing = forest_drawing.draw(rows, ["#a", "#b", "#c"], "", "")
+    assert "Intervals below zero: 1 of 3; above: 1" in drawing
+    assert ">SYNTHETIC<" in drawing
+    assert ">SYNTHETIC DATA, known truth<" in drawing
+    places = [float(x) for x in re.findall(r'class="effect" cx="([\d.]+)"', drawing)]
+    assert places[1] < places[2] < places[0]
+    ends = [float(x) for x in re.findall(r' (?:x1|x2|cx)="([-\d.]+)"', drawing)]
+    assert 0 <= min(ends) <= max(ends) <= forest_drawing.WIDTH
+
+
+def drawable(**claims: dict[str, Any]) -> register.Register:
+    made = {key: register._claim(key, "chapter", entry) for key, entry in claims.items()}
+    return register.Register(claims=made)
+
+
+@pytest.mark.parametrize(
+    ("lines", "refusal"),
+    [
+        ([], "a forest needs rows"),
+        (["dose"], "row 'dose' is not"),
+        (["dose |"], "row 'dose |' is not"),
+        (["dose | Dose | bare | more"], "is not `key | label`"),
+        (["gone | Gone"], "unknown claim 'gone'"),
+        (["dose | Dose | gone"], "unknown claim 'gone'"),
+        (["bare | Bare"], "claim 'bare' has no interval to draw"),
+        (["flat | Flat"], "claim 'flat' has no interval to draw"),
+        (["dose | Dose", "made_up | Made up"], "mixes the provenances 'real' (dose) and 'synth"),
+        (["dose | Dose | truth"], "mixes the provenances 'real' (dose) and 'synthetic' (truth)"),
+        (["dose | Dose", "sd | SD"], "mixes the units 'SD' (sd) and 'percentage points' (dose)"),
+    ],
+)
+def test_a_forest_refuses_what_would_mislead(lines: list[str], refusal: str) -> None:
+    interval = {"low": -2.47, "high": 0.93, "interval_display": "-2.47 to 0.93"}
+    found = drawable(
+        dose=DOSE,
+        bare=claim(0.39),
+        flat=claim(0.0, low=0.0, high=0.0, interval_display="0 to 0"),
+        made_up=claim(1.0, provenance="synthetic", **interval),
+        truth=claim(1.0, provenance="synthetic"),
+        sd=claim(1.0, unit="SD", **interval),
+    )
+    with pytest.raises(forest.ForestError, match=re.escape(refusal)):
+        forest.read(lines, found)
+
+
+@pytest.mark.slow
+def test_a_refused_forest_and_a_number_without_a_cell_fail_every_build(project: Project) -> None:
+    nowhere = {**DOSE, "display": "-0.78"}
+    project.register(dose=DOSE, first_1993=claim(0.39), nowhere=nowhere)
+    more = "\n```{forest} A\nfirst_1993 | First\n```\n\n```{forest} B\nnowhere | Nowhere\n```\n"
+    project.write("index.md", INDEX + more)
+    for _ in range(2):  # a warm build must not forget
+        done = project.build()
+        assert done.returncode != 0
+        assert "claim 'first_1993' has no interval to draw" in done.stderr
+        assert "no cell makes 'nowhere', which a forest draws" in done.stderr
+
+
+@pytest.mark.parametrize("span", [(-0.11, 0.07), (-2.5, 2.7), (0.0, 0.3), (-3e-4, 1e-3), (-9, 950)])
+def test_an_axis_has_few_round_ticks_and_zero_among_them(span: tuple[float, float]) -> None:
+    made = forest_drawing.ticks(*span)
+    assert 2 <= len(made) <= 6
+    assert 0.0 in map(float, made)
+    assert len(set(made)) == len(made)
+    assert all(span[0] <= float(tick) <= span[1] for tick in made)
 
 
 def test_the_dictionary_of_search_comes_from_the_glossary() -> None:

@@ -1,9 +1,9 @@
 """What the book needs beyond Jupyter Book: claims, anchors, badges, Chinese search, clean pages.
 
 `register` reads `results/*.json`; `claims` prints its numbers in prose and fails the build over an
-unknown or unused one; `anchors` marks the cells that made them; `tiers` draws the evidence badges;
-`exhibits`, `codebook`, `status` and `benchmarks` are generated pages; `api` draws the estimator
-cards; `search` indexes Chinese; `pages` mends the HTML.
+unknown or unused one; `forest` draws effects with their intervals; `anchors` marks the cells that
+made them; `tiers` draws the evidence badges; `exhibits`, `codebook`, `status` and `benchmarks` are
+generated pages; `api` draws the estimator cards; `search` indexes Chinese; `pages` mends the HTML.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from . import (
     claims,
     codebook,
     exhibits,
+    forest,
     pages,
     register,
     search,
@@ -32,6 +33,7 @@ PARTS = (
     anchors,
     tiers,
     exhibits,
+    forest,
     codebook,
     status,
     benchmarks,

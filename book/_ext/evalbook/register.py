@@ -17,6 +17,9 @@ FIELDS = ("display", "se", "interval", "unit")
 class Claim:
     key: str
     notebook: str
+    value: float
+    low: float | None
+    high: float | None
     display: str
     se: str | None
     interval: str | None
@@ -104,6 +107,9 @@ def _claim(key: str, notebook: str, entry: dict[str, Any]) -> Claim:
     return Claim(
         key=key,
         notebook=notebook,
+        value=entry["value"],
+        low=entry.get("low"),
+        high=entry.get("high"),
         display=entry["display"],
         se=entry.get("se_display"),
         interval=entry.get("interval_display"),

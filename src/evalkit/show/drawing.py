@@ -100,13 +100,7 @@ def show(
 
 def stamp(figure: Figure, provenance: Provenance) -> None:
     """Print the evidence tier on the figure; a synthetic one is marked across the picture."""
-    text = {
-        "real": "real data",
-        "documented": "documented facts, no outcome",
-        "restricted": "restricted data",
-        "synthetic": "SYNTHETIC DATA, known truth",
-    }[provenance]
-    colour = style.TIER_COLOURS[provenance]
+    text, colour = style.STAMPS[provenance], style.TIER_COLOURS[provenance]
     figure.text(
         0.995, -0.02, text, ha="right", va="top", fontsize=8, color=colour, fontweight="bold"
     )

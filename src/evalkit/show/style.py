@@ -22,6 +22,12 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY = (
 )
 CYCLE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 TIER_COLOURS = {"real": GREEN, "documented": BLUE, "restricted": PURPLE, "synthetic": RED}
+STAMPS = {
+    "real": "real data",
+    "documented": "documented facts, no outcome",
+    "restricted": "restricted data",
+    "synthetic": "SYNTHETIC DATA, known truth",
+}
 
 
 def apply() -> None:
