@@ -194,6 +194,25 @@ def test_every_figure_stands_on_a_page_with_its_text_and_its_data() -> None:
             assert Path(figure["csv"]).name in files, name
 
 
+def test_the_front_page_answers_with_cost_confidence_and_a_picture_of_each_tier() -> None:
+    front = soup("book/index.html")
+    for tier in ("real", "synthetic"):
+        (drawn,) = front.select(f".forest.forest-{tier}")
+        assert drawn.select(f".tier.tier-{tier}")
+        assert drawn.select("svg a[href]")
+        assert "(" in drawn.select_one("svg [role=img]")["aria-label"]
+        assert ("SYNTHETIC" in drawn.svg.get_text()) is (tier == "synthetic")
+    tables = front.select(".glance table")
+    assert len(tables) == 2
+    for table in tables:
+        heads = [head.get_text(strip=True) for head in table.select("thead th")]
+        wanted = [next(i for i, head in enumerate(heads) if word in head)
+                  for word in ("measure", "cost", "confidence", "chapter")]  # fmt: skip
+        for row in table.select("tbody tr"):
+            cells = [cell.get_text(strip=True) for cell in row.find_all("td")]
+            assert all(cells[i] for i in wanted), cells
+
+
 @pytest.mark.parametrize("page", chapters())
 def test_a_chapter_carries_the_badge_of_its_register(page: str) -> None:
     tier = {book["notebook"]: book["provenance"] for book in registers()}[Path(page).stem]
