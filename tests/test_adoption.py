@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
-from evalkit.core.adoption import Starts, Window, event_time
+from evalkit.core.adoption import Starts, Window
 from evalkit.core.errors import IdentificationError
 from panels import RECIPES, Recipe
 
@@ -69,14 +69,13 @@ def test_cohorts_are_pairs_of_ends_labelled_without_ambiguity():
 
 def test_event_time_counts_from_the_near_end_of_the_window():
     window = Window(2003, 2006)
-    assert [event_time(window, t) for t in (2001, 2002, 2006, 2007)] == [-2, -1, 0, 1]
-    assert [event_time(2003, t) for t in (2002, 2003)] == [-1, 0]
+    assert [t - window for t in (2001, 2002, 2006, 2007)] == [-2, -1, 0, 1]
     panel = WINDOWS.panel()
     starts = Starts.of(panel)
     for row, event in enumerate(panel.event):
         label = starts.label(starts.code[panel.unit[row]])
         year = int(panel.times[panel.time[row]])
-        assert event == (-np.inf if label == np.inf else event_time(label, year))
+        assert event == (-np.inf if label == np.inf else year - label)
 
 
 def test_windows_of_equal_ends_are_exact_dates():
