@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtr
 
 import evalkit as ek
 from evalkit.core.errors import OptionError, SummaryError
@@ -17,6 +19,7 @@ from evalkit.data.simulate.expand import CELL, WIDER
 
 SMALL = ek.simulate.Assumptions(seed=5, counties=4, prefectures=2, schools=10)  # 1e5 pupils
 ASK = {"keys": CELL, "score": "score", "prior": ["prior_score"], "provenance": "synthetic"}
+SYNTHETIC = Path(__file__).parent.parent / "data" / "synthetic" / "school_cohort.parquet"
 ERRORS = 4  # standard errors that a mean over all draws may be off
 HALF_POINTS = 1 / 48  # variance that rounding to half points adds
 
@@ -58,6 +61,24 @@ def test_counts_are_those_of_the_cells_and_moments_are_within_sampling_error(stu
     off = found["mean_prior_score"].to_numpy() - cells["mean_prior"].to_numpy(float)
     prior = off / (WIDER * sd) * np.sqrt(n)
     assert abs(prior.var() - 1) < ERRORS * np.sqrt(2 / len(z))
+
+
+def test_what_a_cut_at_the_ends_of_the_test_would_do_is_what_the_docstring_says():
+    cells = pd.read_parquet(SYNTHETIC)
+    n, mean, sd = (cells[name].to_numpy(float) for name in ("n_tested", "mean", "sd"))
+    share, lost = above(mean, sd)
+    assert f"{np.average(share, weights=n):.2%} of scores" in ek.simulate.expand.__doc__
+    assert f"mean scores by {np.average(lost, weights=n):.3f} marks" in ek.simulate.expand.__doc__
+    assert f"{lost.max():.1f}" == "0.8"
+    prior = np.average(above(cells["mean_prior"].to_numpy(float), WIDER * sd)[0], weights=n)
+    assert f"{prior:.2%} of prior scores" in ek.simulate.expand.__doc__
+    assert np.average(above(100 - mean, sd)[0], weights=n) < 1e-6
+
+
+def above(mean, sd):
+    """Share of normal scores above 100, and by how much a cut there lowers the mean."""
+    z = (mean - 100) / sd
+    return ndtr(z), sd * (z * ndtr(z) + np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi))
 
 
 def test_prior_scores_go_with_scores_as_they_do_for_simulated_pupils(study, drawn):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import threading
+
 import numpy as np
 import pytest
 
@@ -39,6 +43,23 @@ def test_the_treated_at_an_earlier_date_are_the_same_units():
     change = np.diff(score, axis=1)
     by_hand = change[:60, :4].mean(axis=0) - change[60:, :4].mean(axis=0)
     assert found.theta == pytest.approx(by_hand)
+
+
+def test_an_estimator_that_cannot_be_pickled_will_do():
+    """No process but this one runs it."""
+    lock, seen = threading.Lock(), []
+
+    def locked(p):
+        with lock:
+            seen.append(os.getpid())
+            return late(p)
+
+    with pytest.raises((TypeError, AttributeError)):
+        pickle.dumps(locked)
+    p = panel(noise(), np.where(np.arange(200) < 60, 5.0, np.nan))
+    found = ek.placebo_dates(p, locked)
+    assert np.array_equal(found.theta, ek.placebo_dates(p, late).theta)
+    assert set(seen) == {os.getpid()}
 
 
 def test_nothing_after_adoption_is_used():

@@ -17,6 +17,7 @@ from evalkit.data.simulate import county as counties
 from evalkit.data.simulate.draws import choice, gamma, normal, uniform
 from evalkit.data.simulate.effects import dose
 from evalkit.data.simulate.panel import of_county
+from evalkit.data.simulate.pupils import cell_means
 from evalkit.data.simulate.resources import difference_rate
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -320,6 +321,7 @@ BAD = {
     "county zero": ({}, [0], "counted from 1"),
     "too many schools": ({"schools": 1000}, [], "schools=1000"),
     "no counties": ({"counties": 0}, [], "counties=0"),
+    "no year": ({"first": 2014, "last": 2013}, [], "first=2014, last=2013: the last test year"),
 }
 
 
@@ -327,6 +329,32 @@ BAD = {
 def test_a_study_that_cannot_be_is_refused(changes, of, words):
     with pytest.raises(OptionError, match=words):
         panel(replace(SMALL, **changes), pupils_of=of)
+
+
+# Studies that end before a measure starts, begin when most have begun, and lie between.
+SHORT = [(2012, 2012), (2012, 2013), (2012, 2014), (2020, 2021), (2024, 2024), (2017, 2019)]
+
+
+@pytest.mark.parametrize(("first", "last"), SHORT)
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_study_of_few_years_and_counties_passes_its_contract(first, last, number, tmp_path):
+    write(tmp_path, replace(SMALL, first=first, last=last, counties=number))
+    assert folders.check(tmp_path) == {}
+    school = pd.read_parquet(tmp_path / "school_cohort.parquet")
+    assert set(school["year"]) == set(range(first, last + 1))
+
+
+def test_members_who_join_in_the_first_year_are_the_weakest_of_it():
+    """No score lies before, so that of the first year tells; a later one never does."""
+    a = replace(SMALL, first=2020, last=2022, groups=((2020, 1.0),), bundled=0.0, member=0.0)
+    found = counties.county(a, 1)
+    past = cell_means(a, found.pupils, found.untreated.mean(axis=1))
+    role, junior = found.calendar.role, found.places.junior
+    for level in (0, 1):
+        here = junior == level
+        first = [past[here & (role == k), 0] for k in (1, 2, 0)]
+        if all(map(len, first)):
+            assert first[1].max() < first[2].min() < first[0].max()
 
 
 # --- The committed study ----------------------------------------------------------------------

@@ -97,6 +97,20 @@ def test_a_table_of_other_numbers_would_be_found(study):
             check(study, cells)
 
 
+def test_the_card_of_imputation_gives_the_sizes_that_are_stored():
+    worlds = ["homogeneous", "dynamic", "cohort_heterogeneous", "independent_errors",
+              "persistent_errors", "unbalanced", "weighted"]  # fmt: skip
+    rows = stored(STUDIES["did"]).query(
+        "estimator == 'imputation' and target == 'average' and truth == 'sample'"
+        " and design in @worlds"
+    )
+    assert (rows.groupby("n").size() == len(worlds)).all()
+    size = rows.groupby("n")["size"].mean()
+    card = " ".join(ek.did.imputation.__doc__.split())
+    assert f"{size[500]:.1%} of true nulls at 500 units" in card
+    assert f"{size[136]:.1%} at 136 and {size[50]:.1%} at 50" in card
+
+
 def test_the_readme_explains_every_column():
     text = (store.TABLES / "README.md").read_text("utf-8")
     for path in store.TABLES.glob("*.csv"):

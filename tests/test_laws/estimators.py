@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import evalkit as ek
-from evalkit.core.adoption import event_time
 from evalkit.core.estimate import Estimate
 from evalkit.core.panel import Panel
 from panels import START
@@ -57,7 +56,7 @@ def treated(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
 
 def staged(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     """c added to treated rows moves cells after adoption by c and placebo cells not at all."""
-    return panel.treated, np.array([float(event_time(*key) >= 0) for key in estimate.index.keys])
+    return panel.treated, np.array([float(t - g >= 0) for g, t in estimate.index.keys])
 
 
 def constant(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
@@ -88,9 +87,7 @@ def by_cohort(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
 
 def eligible(panel: Panel, estimate: Estimate) -> tuple[Any, Any]:
     """c added to the treated eligible moves their level and the difference from adoption on."""
-    shift = [
-        float(side != "ineligible" and event_time(g, t) >= 0) for side, g, t in estimate.index.keys
-    ]
+    shift = [float(side != "ineligible" and t - g >= 0) for side, g, t in estimate.index.keys]
     return panel.treated * (panel.category("seat").codes == 1), np.array(shift)
 
 

@@ -21,11 +21,14 @@ _found: WeakKeyDictionary[Panel, Starts] = WeakKeyDictionary()
 class Window:
     """Label of a cohort untreated before ``earliest`` and treated from ``latest`` on.
 
+    A period less a window is the time since adoption: from the end of the window, before it from
+    its start.
+
     Examples
     --------
     >>> print(Window(2004, 2006), sorted([2007, Window(2004, 2006), 2006]))
     2004-2006 [Window(earliest=2004, latest=2006), 2006, 2007]
-    >>> event_time(Window(2004, 2006), 2003), event_time(Window(2004, 2006), 2007)
+    >>> 2003 - Window(2004, 2006), 2007 - Window(2004, 2006)
     (-1, 1)
     """
 
@@ -34,6 +37,9 @@ class Window:
 
     def __str__(self) -> str:
         return f"{self.earliest}-{self.latest}"
+
+    def __rsub__(self, time: Any) -> Any:
+        return time - (self.latest if time >= self.latest else self.earliest)
 
     def __lt__(self, other: Any) -> bool:
         return _ends(self) < _ends(other)
@@ -46,12 +52,6 @@ def _ends(cohort: Any) -> tuple[float, float]:
     if isinstance(cohort, Window):
         return cohort.latest, cohort.earliest
     return cohort, cohort
-
-
-def event_time(cohort: Any, time: Any) -> Any:
-    """Periods since a cohort's date: from the end of its window, before it from the start."""
-    latest, earliest = _ends(cohort)
-    return time - (latest if time >= latest else earliest)
 
 
 def plain(value: float) -> int | float:

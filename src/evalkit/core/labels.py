@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from evalkit.core.errors import OptionError, some
@@ -30,7 +31,7 @@ class Index:
     keys: tuple[Key, ...]
 
     def __post_init__(self) -> None:
-        if any(len(key) != len(self.levels) for key in self.keys):
+        if {*map(len, self.keys)} - {len(self.levels)}:
             raise OptionError(f"every key needs one value per level of {self.levels}")
         if len(set(self.keys)) != len(self.keys):
             raise OptionError(f"the keys of an index differ; repeated among {some(self.keys)}")
@@ -48,7 +49,7 @@ class Index:
         if name not in self.levels:
             raise OptionError(f"no level {name!r}; this index has {', '.join(self.levels)}")
         at = self.levels.index(name)
-        return tuple(key[at] for key in self.keys)
+        return tuple(map(itemgetter(at), self.keys))
 
     def positions(self, wanted: dict[str, Any]) -> list[int]:
         """Positions whose levels match: a value, a collection of values, or a predicate."""

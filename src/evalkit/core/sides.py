@@ -231,12 +231,10 @@ class Adoption:
         """Loads of the combinations ``(K, k)`` of the coordinates."""
         panel, (code, size) = self.panel, self._groups
         if not apart and _alike(panel):  # a row for each group
-            number = np.bincount(code, minlength=size).astype(float)
-            used = np.flatnonzero(number)
-            sides = panel.weight[0] * self._per_mass.sum(axis=2)[:, used] @ matrix
+            used, number, each = self._of_equals
+            sides = each @ matrix
             square = sides[0] * sides[0]
-            own, hidden = number[used] @ square, square.sum(axis=0)
-            return Loads(used, sides, number[used], own, hidden)
+            return Loads(used, sides, number, number @ square, square.sum(axis=0))
         cluster, labels = encode(panel.cluster)
         pair, met = encode(cluster * size + code)
         mass, per_mass = _mass(panel, pair, len(met)), self._per_mass @ matrix
@@ -257,6 +255,16 @@ class Adoption:
         if self.eligible is None:
             return starts.code, len(starts.start)
         return starts.code + len(starts.start) * self.eligible, 2 * len(starts.start)
+
+    @cached_property
+    def _of_equals(self) -> tuple[Codes, Vector, Matrix]:
+        """Groups with units, how many, and what each unit loads ``(2, groups, K)``, if all units
+        have one weight in every period."""
+        code, size = self._groups
+        number = np.bincount(code, minlength=size)
+        used = np.flatnonzero(number)
+        each = self.panel.weight[0] * self._per_mass.sum(axis=2)[:, used]
+        return used, number[used].astype(float), each
 
     @cached_property
     def _per_mass(self) -> Matrix:

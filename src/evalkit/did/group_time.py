@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -58,7 +59,7 @@ def plan(
     for g, date in enumerate(earliest):
         if date == np.inf:
             continue
-        before = sum(now + anticipation < date for now in clock)
+        before = sum([now + anticipation < date for now in clock])
         if not before:
             lost.append(f"cohort {starts.label(g)} left out: no period before its treatment")
             continue
@@ -88,10 +89,11 @@ def plan(
 def from_paths(cohorts: Cohorts, cells: Sequence[Cell]) -> Made:
     """Cells from cohort mean paths; contributions stay factored."""
     m, mass, k = cohorts.mean, cohorts.mass, np.arange(len(cells))
-    g, t, b = np.array([cell[:3] for cell in cells]).T
+    *places, controls = zip(*cells, strict=True)
+    g, t, b = np.array(places)
     against = np.zeros((cohorts.size, len(cells)))
-    column = np.repeat(k, [len(cell.controls) for cell in cells])
-    against[np.concatenate([cell.controls for cell in cells]), column] = 1.0
+    column = np.repeat(k, list(map(len, controls)))
+    against[list(chain.from_iterable(controls)), column] = 1.0
     change = m[:, t] - m[:, b]
     each = against / (mass @ against)
     expected = mass @ (each * change)

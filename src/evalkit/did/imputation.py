@@ -63,7 +63,10 @@ def imputation(
     ``tests/test_goldens_did.py``; explicit dense weights and dense second stages (1e-10).
     **Fails when.** A unit has no untreated observation, or a period no untreated unit: those cells
     are left out, and units and periods named.
-    A cohort of one unit shows no error of its own: its interval is far too short.
+    A cohort of one unit shows no error of its own: its interval is far too short. Means of small
+    cohorts hide a part: in seven worlds of ``data/simulations/did.csv`` 5% tests by cohorts of a
+    sixth of the units reject 5.1% of true nulls at 500 units, 6.1% at 136 and 7.7% at 50. Few
+    untreated units in late periods shorten intervals, too; ``minimum_controls`` leaves those out.
 
     Parameters
     ----------

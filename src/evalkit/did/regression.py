@@ -44,7 +44,8 @@ def regression(
     :math:`\tilde X` after absorption; with instruments, two-stage least squares.
     **Contribution.** :math:`\psi_i=\sum_{r\in i}w_re_r\,\tilde x_r(\tilde X'W\tilde X)^{-1}`.
     **Reference.** Frisch and Waugh (1933), Lovell (1963); Liang and Zeger (1986) for clusters.
-    **Checked against.** linearmodels 7.1 (coefficients and clustered errors, 1e-10); dense dummies.
+    **Checked against.** linearmodels 7.1 (coefficients and clustered errors, 1e-10); dense dummies;
+    Stata twowayfeweights (weights on effects of several treatments, 1e-6).
     **Fails when.** A regressor does not vary within the effects: it is named in the error.
 
     Parameters

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import sub
 from typing import Any
 
 import numpy as np
 
-from evalkit.core.adoption import event_time
 from evalkit.core.arrays import Codes, Matrix, Vector
 from evalkit.core.checks import check_estimate, check_whole, refuse_text_or_repeats
 from evalkit.core.errors import OptionError, some
@@ -195,7 +195,7 @@ def _cohorts(estimate: Estimate) -> Codes:
 
 def _level(estimate: Estimate, level: str, staggered: bool) -> tuple[Any, ...]:
     if level == "event" and staggered:
-        return tuple(map(event_time, estimate.index.level("cohort"), estimate.index.level("time")))
+        return tuple(map(sub, estimate.index.level("time"), estimate.index.level("cohort")))
     return estimate.index.level(level)
 
 

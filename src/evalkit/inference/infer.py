@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from evalkit.core.arrays import Codes, Flags, Matrix, Vector, frozen
+from evalkit.core.arrays import Codes, Flags, Matrix, Vector, frozen, sealed
 from evalkit.core.checks import check_level
 from evalkit.core.errors import DoubtWarning, check_option
 from evalkit.core.estimate import Estimate
@@ -250,11 +250,11 @@ def judge(
     crit = t_quantile(0.5 + level / 2, dof)
     return Inference(
         estimate=estimate.theta,
-        std_error=frozen(error),
-        statistic=frozen(statistic),
-        p_value=frozen(p_value),
-        conf_low=frozen(estimate.theta - crit * error),
-        conf_high=frozen(estimate.theta + crit * error),
+        std_error=sealed(error),
+        statistic=sealed(statistic),
+        p_value=sealed(p_value),
+        conf_low=sealed(estimate.theta - crit * error),
+        conf_high=sealed(estimate.theta + crit * error),
         dof=frozen(dof),
         vcov=frozen(covariance),
         index=estimate.index,

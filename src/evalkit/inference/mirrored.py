@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import sub
 
 import numpy as np
 
-from evalkit.core.adoption import Window, event_time
+from evalkit.core.adoption import Window
 from evalkit.core.checks import check_estimate, check_whole
 from evalkit.core.errors import IdentificationError, OptionError, some
 from evalkit.core.estimate import Estimate
@@ -76,7 +77,7 @@ def mirrored(estimate: Estimate, *, picked: int = -1) -> Estimate:
     cohorts = estimate.index.level("cohort")
     if any(isinstance(cohort, Window) for cohort in cohorts):
         raise OptionError("mirrored needs dates of adoption that are known, and some are windows")
-    events = [event_time(*pair) for pair in zip(cohorts, estimate.index.level("time"), strict=True)]
+    events = list(map(sub, estimate.index.level("time"), cohorts))
     if "varying" in estimate.meta.base or -1 in events:
         raise OptionError(
             "the effects have no base in common in the period before adoption; use "

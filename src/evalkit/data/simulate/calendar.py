@@ -86,7 +86,7 @@ def memberships(
     joined = np.full(a.schools, NEVER)
     if not np.isfinite(start):
         return role, group, joined
-    before = int(start) - 1 - a.first
+    before = _year_before(a, start)
     made = 0
     chance = draws.uniform(a.seed, "chosen", p.county, np.arange(a.schools))
     for junior in (0, 1):
@@ -108,6 +108,11 @@ def memberships(
     return role, group, joined
 
 
+def _year_before(a: Assumptions, start: float) -> int:
+    """Position of the last test year before a start; of the first or last one if none is."""
+    return min(max(int(start) - 1, a.first), a.last) - a.first
+
+
 def pilots(a: Assumptions, p: Places, past: Matrix) -> tuple[Vector, Codes]:
     """First test year and level of the pilot of each town.
 
@@ -116,7 +121,7 @@ def pilots(a: Assumptions, p: Places, past: Matrix) -> tuple[Vector, Codes]:
     """
     n = len(p.distance)
     pilot, level = np.full(n, NEVER), np.zeros(n, np.intp)
-    before = a.pilot_start - 1 - a.first
+    before = _year_before(a, a.pilot_start)
     seat = (p.stratum == 1) & p.open[:, before]
     seats = np.unique(p.town[seat])
     if not len(seats):

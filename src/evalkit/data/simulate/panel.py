@@ -151,7 +151,7 @@ def write(
 
 def _encoding(table: str, frame: pd.DataFrame) -> dict[str, Any]:
     """Keys that share their beginnings, row after row, are stored as what differs."""
-    if table not in PREFIXED:
+    if table not in PREFIXED or frame.empty:
         return {}
     key = PREFIXED[table]
     return {
@@ -200,6 +200,10 @@ def pupils(
 
 
 def _refuse(a: Assumptions, counties: Sequence[int]) -> None:
+    if a.last < a.first:
+        raise OptionError(
+            f"first={a.first}, last={a.last}: the last test year cannot lie before the first"
+        )
     outside = [number for number in counties if not 1 <= number <= a.counties]
     if outside:
         raise OptionError(

@@ -13,7 +13,8 @@ from evalkit.data.simulate.assumptions import LEVELS, YEARS_OF_LEVEL, Assumption
 STREETS, TOWNS = (3, 8), (5, 12)  # least and most in a county; Shandong has 13 of both on average
 SMALLEST = 30  # pupils of a school
 GROWTH = (0.01, 0.0, -0.02)  # yearly change of pupils: urban, town, village
-NEW_BUILDS = 0.06  # share of urban and town schools that open within the study
+NEW_BUILDS = 0.06  # share of urban and town schools that open within the study, from year OLD on
+OLD = 3
 BOROUGHS = 0.43  # share of counties that are districts: 58 of 136
 CITIES = 0.19  # county-level cities: 26 of 136
 
@@ -86,8 +87,8 @@ def places(a: Assumptions, county: int) -> Places:
     growth = np.array(GROWTH)[stratum, None] * (years - a.first)
     pupils = np.maximum(np.rint(size[:, None] * np.exp(growth + 0.02 * moves)), SMALLEST)
     new = (stratum < 2) & (draws.uniform(a.seed, "new build", county, s) < NEW_BUILDS)
-    span = draws.uniform(a.seed, "opening", county, s) * (len(years) - 4)
-    opens = np.where(new, a.first + 3 + span.astype(np.intp), a.first)
+    span = draws.uniform(a.seed, "opening", county, s) * (len(years) - 1 - OLD)
+    opens = np.where(new & (len(years) > OLD), a.first + OLD + span.astype(np.intp), a.first)
     distance = 3.0 + 40.0 * draws.uniform(a.seed, "distance", county, np.arange(n_towns))
     drawn = float(draws.uniform(a.seed, "kind of county", county))
     return Places(
