@@ -2,7 +2,8 @@
 
 `python benchmarks/run.py did` runs the suite of `benchmarks/did.py`. What counts is processor time,
 which other work on the machine disturbs least, and of that the least of several calls: the first
-call, on a small panel, loads and compiles, and is reported apart.
+call, on a small panel, loads and compiles, and is reported apart. A short call is repeated at once,
+so that no package is charged for waking a processor that slept while the others had their turn.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ SMALL = (60, 6)  # panel of the call that loads and compiles
 MEMORY = 10 << 30  # bytes of address space that a process may have
 PATIENCE = 120.0  # processor seconds that a call may take before its process is ended
 BEHIND = 10.0  # times the fastest other, after which a package is not asked about larger panels
+BURST = 0.05  # processor seconds for which a short call is repeated
 SLOW = 20.0  # processor seconds of a call after which it is not repeated
 AGREES = 1e-6  # relative; packages that do the same thing differ by their solvers' tolerance
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON", "POLARS_MAX")
@@ -140,10 +142,12 @@ def serve(suite: Suite, task: str, peer: str, units: int, periods: int) -> None:
     print(json.dumps({"first": first}), file=out, flush=True)
     for _ in sys.stdin:
         try:
-            began = time.process_time()
-            numbers = dict(call.run(task, frame))
-            spent = time.process_time() - began
-            cpu = float(numbers.pop("cpu", spent))  # another process measures itself
+            cpu, began = np.inf, time.process_time()
+            while not np.isfinite(cpu) or time.process_time() - began < BURST:
+                start = time.process_time()
+                numbers = dict(call.run(task, frame))
+                spent = time.process_time() - start
+                cpu = min(cpu, float(numbers.pop("cpu", spent)))  # another process measures itself
             listed = {
                 k: np.sort(np.ravel(np.asarray(v, float))).tolist() for k, v in numbers.items()
             }

@@ -291,8 +291,10 @@ def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
             f"{panel.times[0]!s}: nothing is observed before their treatment. Add earlier periods, "
             "or other units."
         )
-    event, units = event_times(panel)
-    seen = event[units > 0]
+    seen = starts.event
+    if not panel.balanced:
+        event, units = event_times(panel)
+        seen = event[units > 0]
     for rows, group in ((seen >= 0, "treated"), (seen < 0, "untreated")):
         if not rows.any():
             raise IdentificationError(f"the panel has no {group} observation")

@@ -39,7 +39,7 @@ class Pivoted:
     def of(cls, normal: Matrix, own: Vector) -> Pivoted:
         """Factor the matrix of effects that had the weights ``own`` ``(q,)`` before projection."""
         scale = np.sqrt(np.where(own > 0, own, 1.0))
-        scaled = normal / np.outer(scale, scale)
+        scaled = normal / (scale[:, None] * scale)
         tolerance = len(own) * ROUNDING
         if not len(own) or np.diag(scaled).max() <= tolerance:  # dpstrf would take one unasked
             return cls(np.zeros((0, len(own))), np.zeros(0, np.intp))

@@ -176,13 +176,15 @@ def _counts(estimate: Estimate, member: Matrix) -> Codes | None:
     """Treated units of the cohorts of each average, and its largest comparison group."""
     if estimate.counts is None:
         return None
-    treated, controls = estimate.counts.T
+    treated, controls = (member * side for side in estimate.counts.T)
     cohort = _cohorts(estimate)
-    order = np.argsort(cohort, kind="stable")
-    each = np.searchsorted(cohort[order], np.arange(cohort.max() + 1))
-    most = np.maximum.reduceat((member * treated)[:, order], each, axis=1)
-    sizes = most.sum(axis=1), (member * controls).max(axis=1)
-    return np.stack(sizes, axis=1).astype(np.intp)
+    steps = np.diff(cohort)
+    if (steps < 0).any():
+        order = np.argsort(cohort, kind="stable")
+        treated, steps = treated[:, order], np.diff(cohort[order])
+    first = [0, *(np.flatnonzero(steps) + 1).tolist()]
+    most = np.maximum.reduceat(treated, first, axis=1)
+    return np.array([most.sum(axis=1), controls.max(axis=1)]).T.astype(np.intp)
 
 
 def _cohorts(estimate: Estimate) -> Codes:
