@@ -20,7 +20,8 @@ from evalkit.inference.philox import Words, keys, words
 
 Multiplier: TypeAlias = Literal["rademacher", "mammen", "webb"]
 
-CHUNK = 1 << 21  # multipliers held at a time
+CHUNK = 1 << 21  # multipliers drawn at a time
+TILE = 1 << 18  # of them written out at a time: they stay in the processor's cache
 GOLDEN = (1 + np.sqrt(5)) / 2
 SIGNS = 2.0 * (np.arange(256)[:, None] >> np.arange(8) & 1) - 1.0  # of the bits of a byte
 SIX = np.sqrt([0.5, 1.0, 1.5])
@@ -77,10 +78,13 @@ def multiplier_sup_t(
 def _weighted(rows: Matrix, key: Words, seed: int, draws: int, kind: Multiplier) -> Matrix:
     """Sums over ``n`` rows ``(n, d)`` times their multipliers ``(n, draws)``: ``(d, draws)``."""
     out = np.zeros((rows.shape[1], draws))
-    step = max(1, CHUNK // draws)
+    step, tile = max(1, CHUNK // draws), max(1, TILE // draws)
     for start in range(0, len(rows), step):
         mine = slice(start, start + step)
-        out += rows[mine].T @ multipliers(key[mine], seed, draws, kind)
+        drawn = _drawn(key[mine], seed, draws, kind)
+        for at in range(0, len(drawn), tile):
+            some = slice(at, at + tile)
+            out += rows[mine][some].T @ _written(drawn[some], draws, kind)
     return out
 
 
@@ -90,12 +94,21 @@ def multipliers(key: Words, seed: int, draws: int, kind: Multiplier) -> Matrix:
     Rademacher: -1 or 1. Mammen (1993): two values of third moment one. Webb (2023): plus or minus
     the roots of 1/2, 1 and 3/2, for few clusters.
     """
+    return _written(_drawn(key, seed, draws, kind), draws, kind)
+
+
+def _drawn(key: Words, seed: int, draws: int, kind: Multiplier) -> Words:
+    """The random words that multipliers are made from: a bit for each sign, a word for others."""
+    return words(key, seed, -(-draws // 32) if kind == "rademacher" else draws)
+
+
+def _written(drawn: Words, draws: int, kind: Multiplier) -> Matrix:
     out: Matrix
     if kind == "rademacher":
-        eights = words(key, seed, -(-draws // 32)).astype("<u4").view(np.uint8)
-        out = np.take(SIGNS, eights, axis=0).reshape(len(key), -1)[:, :draws]
+        eights = drawn.astype("<u4").view(np.uint8)
+        out = np.take(SIGNS, eights, axis=0).reshape(len(drawn), -1)[:, :draws]
         return out
-    uniform = (words(key, seed, draws).astype(float) + 0.5) / 2**32
+    uniform = (drawn.astype(float) + 0.5) / 2**32
     if kind == "mammen":
         out = np.where(uniform < GOLDEN / np.sqrt(5), 1 - GOLDEN, GOLDEN)
     else:
