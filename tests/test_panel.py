@@ -377,3 +377,49 @@ def test_what_is_no_frame_is_refused_by_its_kind(frame):
 def test_a_column_that_is_not_named_by_text_is_refused(wrong):
     with pytest.raises(OptionError, match="no column name"):
         read(towns(), **wrong)
+
+
+@pytest.mark.parametrize(
+    "periods",
+    [
+        ("wave 9", "wave 10"),
+        ("2015-9", "2015-10"),
+        ("02.09.2014", "01.09.2015"),
+        ("Q1 2015", "Q1 2016"),
+    ],
+)
+def test_periods_in_words_that_the_alphabet_puts_in_a_wrong_order_are_refused(periods):
+    frame = {"u": [1, 1, 2, 2], "t": [*periods] * 2, "y": [1.0, 2.0, 3.0, 4.0]}
+    with pytest.raises(
+        PanelError, match="holds numbers as text, which the alphabet puts in a wrong"
+    ):
+        ek.Panel.from_frame(frame, outcome="y", unit="u", time="t", provenance="synthetic")
+
+
+@pytest.mark.parametrize(
+    "periods", [("2015-09", "2015-10"), ("wave 1", "wave 2"), ("before", "later")]
+)
+def test_periods_in_words_of_the_right_order_are_read(periods):
+    frame = {"u": [1, 1, 2, 2], "t": [*periods] * 2, "y": [1.0, 2.0, 3.0, 4.0]}
+    panel = ek.Panel.from_frame(frame, outcome="y", unit="u", time="t", provenance="synthetic")
+    assert panel.times.tolist() == list(periods)
+
+
+@pytest.mark.parametrize(("times", "words"), [
+    (pd.to_datetime(["2014-09-01", "2015-09-01"] * 2), "numbers and the time column dates"),
+    (["2014", "2015"] * 2, "numbers and the time column text"),
+])  # fmt: skip
+def test_adoption_dates_of_another_kind_than_periods_are_refused(times, words):
+    frame = pd.DataFrame(
+        {"u": [1, 1, 2, 2], "t": times, "y": 1.0, "g": [2015.0] * 2 + [np.nan] * 2}
+    )
+    with pytest.raises(PanelError, match=words):
+        ek.Panel.from_frame(
+            frame, outcome="y", unit="u", time="t", cohort="g", provenance="synthetic"
+        )
+
+
+@pytest.mark.parametrize("name", ["two_way", "callaway_santanna", "imputation", "sun_abraham"])
+def test_a_frame_in_place_of_a_panel_is_refused(name):
+    with pytest.raises(OptionError, match="panel is DataFrame"):
+        getattr(ek.did, name)(pd.DataFrame({"y": [1.0]}))

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from evalkit.core.arrays import Codes, Flags, Matrix, Vector, cross, encode
+from evalkit.core.checks import check_panel
 
 if TYPE_CHECKING:
     from evalkit.core.panel import Panel
@@ -83,6 +84,7 @@ class Starts:
     @classmethod
     def of(cls, panel: Panel) -> Starts:
         """The cohorts of a panel, found once."""
+        check_panel(panel)
         if panel not in _found:
             _found[panel] = cls._of(panel)
         return _found[panel]

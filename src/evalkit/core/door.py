@@ -5,6 +5,7 @@ Not for choosing rows: the panel decides what it drops, and counts it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = {"integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty"}
 _MIXED = {"mixed", "mixed-integer"}
+_KINDS = {"M": "dates", "U": "text", "O": "text"}  # of labels; all others are numbers
 
 
 class Door:
@@ -207,6 +209,12 @@ class Door:
         codes, labels = self._encoded(name)
         if not len(labels):
             return np.full(len(codes), np.nan)
+        kinds = [_KINDS.get(each.dtype.kind, "numbers") for each in (labels, times)]
+        if kinds[0] != kinds[1]:
+            raise PanelError(
+                f"column {name!r} holds {kinds[0]} and the time column {kinds[1]}. Give both the "
+                "same periods, None or NaN for never."
+            )
         position = np.searchsorted(times, labels)
         known = np.array(
             [
@@ -252,7 +260,16 @@ def _declared(column: Any) -> list[Any] | None:
 
 
 def refuse_number_words(where: str, labels: Labels) -> None:
-    """Refuse periods that are numbers written as text, where the alphabet has another order."""
+    """Refuse periods in words whose numbers have another order than the alphabet gives them."""
+    words = [re.split(r"(\d+)", str(label)) for label in labels.tolist()]
+    parts = [tuple(int(p) if p.isdecimal() else p for p in word) for word in words]
+    late = next((w for w in map("".join, words) if re.search(r"\D\d{1,2}\D+\d{4}$", f" {w}")), "")
+    if parts != sorted(parts) or late:
+        raise PanelError(
+            f"{where} holds numbers as text, which the alphabet puts in a wrong order: "
+            f"{some([late] if late else labels.tolist())}. Convert it to numbers "
+            "or dates, or write 2015-09."
+        )
     try:
         numbers = np.array([float(label) for label in labels.tolist()])
     except (TypeError, ValueError):

@@ -34,6 +34,10 @@ def read(path: Path, table: str) -> pd.DataFrame:
     if path.suffix == ".parquet":
         try:
             return pd.read_parquet(path)
+        except ImportError as wrong:
+            raise ContractError(
+                table, [f"{path.name}: reading Parquet needs evalkit[engines]; or save it as CSV."]
+            ) from wrong
         except (OSError, ValueError) as wrong:  # pyarrow's errors are values' errors
             raise ContractError(
                 table, [f"{path.name}: not a whole Parquet file. Write or copy it again."]
