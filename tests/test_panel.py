@@ -386,6 +386,7 @@ def test_a_column_that_is_not_named_by_text_is_refused(wrong):
         ("2015-9", "2015-10"),
         ("02.09.2014", "01.09.2015"),
         ("Q1 2015", "Q1 2016"),
+        ("Spring 2015", "Fall 2016"),
     ],
 )
 def test_periods_in_words_that_the_alphabet_puts_in_a_wrong_order_are_refused(periods):

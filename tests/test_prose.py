@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,3 +106,24 @@ def test_a_typed_result_is_found(text: str) -> None:
 )
 def test_what_is_no_result_passes(text: str) -> None:
     assert not list(decimals(text))
+
+
+def test_what_the_front_page_says_of_all_its_intervals_is_so() -> None:
+    """Words that sum up a table are no claims; they are held to the claims of the table."""
+    claims = {
+        key: claim
+        for path in (ROOT / "results").glob("*.json")
+        for key, claim in json.loads(path.read_text(encoding="utf-8")).get("claims", {}).items()
+    }
+    page = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    table = page.partition("**The county study, on simulated outcomes**")[2].partition("*Held* is")[
+        0
+    ]
+    keys = re.findall(r"\{claim\}`(\w+)\.interval`", table)
+    clear = {key for key in keys if claims[key]["low"] > 0 or claims[key]["high"] < 0}
+    assert "only those of member schools and of value-added leave zero out" in table
+    assert clear == {"gs_members", "teach_rural", "teach_gap"}
+    assert table.count("no upper end") == 2
+    assert all(claims[f"side_{key}"]["high"] >= 0 for key in ("funding", "groups"))
+    assert "Creation is assumed to do nothing" in page
+    assert claims["side_creation_true"]["value"] == 0
