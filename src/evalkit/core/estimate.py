@@ -167,8 +167,18 @@ class Estimate:
         """The same coordinates under other names."""
         return replace(self, index=index, mass=None)
 
-    def contrast(self, matrix: Any, index: Index | Sequence[str], estimand: str = "") -> Estimate:
-        """Linear combinations ``matrix @ theta`` with ``matrix`` ``(m, k)`` and ``m`` names."""
+    def contrast(
+        self,
+        matrix: Any,
+        index: Index | Sequence[str],
+        estimand: str = "",
+        *,
+        mass: Estimate | None = None,
+        counts: Codes | None = None,
+    ) -> Estimate:
+        """Linear combinations ``matrix @ theta`` with ``matrix`` ``(m, k)`` and ``m`` names.
+
+        What is known of their ``mass`` and ``counts`` has to be given."""
         lin = np.atleast_2d(np.asarray(matrix, float))
         if lin.shape[1] != len(self):
             raise CombinationError(f"a contrast of {len(self)} coordinates, got {lin.shape}")
@@ -179,8 +189,8 @@ class Estimate:
             index=index if isinstance(index, Index) else Index.flat("contrast", index),
             meta=replace(self.meta, estimand=estimand or self.meta.estimand),
             combination=None if self.combination is None else self.combination @ lin.T,
-            mass=None,
-            counts=None,
+            mass=mass,
+            counts=counts,
             sides=None if self.sides is None else self.sides.dot(lin.T),
         )
 

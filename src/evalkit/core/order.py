@@ -49,7 +49,7 @@ class Order:
         if grid is not None:
             units, times = grid
             who = np.repeat(np.arange(len(units)), len(times))
-            when = np.tile(np.arange(len(times)), len(units))
+            when = np.repeat(np.arange(len(times))[None], len(units), axis=0).reshape(-1)
             return cls(slice(None), sealed(who), sealed(when), units, times, len(times))
         who, units = door.each_row() if unit is None else door.label(unit)
         when, times = door.one_period() if time is None else door.label(time)

@@ -43,9 +43,19 @@ class Rows:
         return cls([z[rows] for rows in at], at, len(z))
 
     @cached_property
-    def scatter(self) -> list[Matrix]:
-        """``z'z`` within each group ``(d_c, d_c)``."""
-        return [block.T @ block for block in self.blocks]
+    def _scatter(self) -> Matrix | list[Matrix]:
+        """``z'z`` within each group ``(d_c, d_c)``, as one array if all have one width."""
+        scatter = [block.T @ block for block in self.blocks]
+        return np.array(scatter) if len(set(map(len, scatter))) == 1 else scatter
+
+    def scattered(self, lin: Matrix) -> Matrix:
+        """``z'z`` of each group times its part of ``lin`` ``(D, k)``, one beneath the other."""
+        scatter = self._scatter
+        if isinstance(scatter, np.ndarray):
+            together: Matrix = scatter @ lin.reshape(*scatter.shape[:2], lin.shape[1])
+            return together.reshape(lin.shape)
+        parts = zip(scatter, self.columns, strict=True)
+        return np.concatenate([z @ lin[columns] for z, columns in parts])
 
     @cached_property
     def columns(self) -> list[slice]:
@@ -105,8 +115,7 @@ class Scores:
     @one_thread
     def gram(self) -> Matrix:
         """``psi'psi`` ``(k, k)``."""
-        halves = [z @ lin for z, lin in zip(self.rows.scatter, self.split(), strict=True)]
-        gram: Matrix = self.lin.T @ np.concatenate(halves)
+        gram: Matrix = self.lin.T @ self.rows.scattered(self.lin)
         return gram
 
     @one_thread

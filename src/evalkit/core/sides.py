@@ -313,13 +313,13 @@ def _alike(panel: Panel) -> bool:
 
 def _mass(panel: Panel, group: Codes, groups: int) -> Matrix:
     """Weight of the rows of each group of units, by period ``(groups, T)``."""
-    shape = groups, panel.n_periods
+    periods = panel.n_periods
     if _alike(panel):
-        number = panel.weight[0] * np.bincount(group, minlength=groups)
-        return np.broadcast_to(number[:, None], shape)
-    cell = group[panel.unit] * panel.n_periods + panel.time
-    mass = np.bincount(cell, panel.weight, minlength=groups * panel.n_periods)
-    return mass.astype(float, copy=False).reshape(shape)
+        number = np.bincount(group, minlength=groups)
+        return np.outer(number, np.full(periods, panel.weight[0]))
+    cell = group[panel.unit] * periods + panel.time
+    mass = np.bincount(cell, panel.weight, minlength=groups * periods)
+    return mass.astype(float, copy=False).reshape(groups, periods)
 
 
 def _inverse(mass: Matrix) -> Matrix:

@@ -253,7 +253,7 @@ def event_times(panel: Panel) -> tuple[Matrix, Codes]:
     shape = len(starts.start), panel.n_periods
     if panel.balanced:
         size = np.bincount(starts.code, minlength=shape[0])
-        return starts.event, np.broadcast_to(size[:, None], shape)
+        return starts.event, np.outer(size, np.ones(shape[1], np.intp))
     cell = starts.code[panel.unit] * shape[1] + panel.time
     return starts.event, np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
 

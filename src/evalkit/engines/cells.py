@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import qr, solve_triangular
+from scipy.linalg import solve_triangular
 
 from evalkit.core.adoption import Starts
 from evalkit.core.arrays import Codes, Flags, Groups, Matrix, Vector, encode
@@ -24,7 +24,7 @@ from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
 from evalkit.engines.cohorts import Cohorts, PathWeights
 from evalkit.engines.leverage import Batch, Clustered, Design, spectrum
-from evalkit.engines.pivoted import Pivoted
+from evalkit.engines.pivoted import Pivoted, pivoted_qr
 from evalkit.engines.regress import (
     CHUNK,
     Fit,
@@ -185,7 +185,7 @@ def _off_means(source: Cohorts, x: Matrix) -> tuple[Matrix, Matrix, int]:
     left = np.concatenate([x, source.mean[:, :, None]], axis=2)
     share, effects = source.mass / source.mass.sum(), np.zeros(left.shape[1:])
     for _ in range(2):
-        mean = np.tensordot(share, left, 1)
+        mean = (share @ left.reshape(len(share), -1)).reshape(effects.shape)
         effects += mean
         left -= mean
         left -= left.mean(axis=1, keepdims=True)
@@ -198,7 +198,7 @@ def off_periods(periods: Matrix, columns: Matrix, scale: Vector) -> tuple[Matrix
 
     The projection is applied twice: the second pass removes what rounding left of the first.
     """
-    q, r, pivot = qr(periods / scale, mode="economic", pivoting=True, check_finite=False)
+    q, r, pivot = pivoted_qr(periods / scale)
     rank = int((np.abs(np.diag(r)) > REDUNDANT).sum())
     q, at = q[:, :rank], pivot[:rank]
     inside = q.T @ columns

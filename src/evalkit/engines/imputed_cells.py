@@ -74,7 +74,8 @@ def impute_cells(panel: Panel, minimum: int) -> ImputedCells | None:
     g, t = np.nonzero((of.mass > 0) & (free >= minimum))
     period = Pivoted.of(normal, of.weight.sum(axis=0))
     target = (np.eye(len(free))[t] - of.reach[g, :, t] / of.mass[g, t][:, None]).T
-    adjoint = period.solve(target)
+    both = period.solve(np.column_stack([target, of.moment.sum(axis=0)]))
+    adjoint, effects = both[:, :-1], both[:, -1]
     kept = np.abs(normal @ adjoint - target).max(axis=0, initial=0.0) < IDENTIFIED
     lost = _short(panel, source, known)
     lost += _lost(of, starts.clock, free, minimum, t[~kept])
@@ -82,14 +83,13 @@ def impute_cells(panel: Panel, minimum: int) -> ImputedCells | None:
         raise IdentificationError("no treated cell can be imputed: " + some(lost))
     g, t, adjoint, target = g[kept], t[kept], adjoint[:, kept], target[:, kept]
     mass = of.mass[g, t]
-    effects = period.solve(of.moment.sum(axis=0))
     theta = of.total[g, t] / mass - effects @ target
-    fitted = np.broadcast_to(effects, known.shape).copy()
+    fitted = effects + np.zeros(known.shape)
     fitted[g, t] += theta
     lin = np.where(known[:, :, None], -adjoint, 0.0)
     lin[g, t, np.arange(len(g))] = 1 / mass
     scores, origin = _contributions(panel, source, known, fitted, lin)
-    counts = np.stack([of.size[g, t], free[t]], axis=1)
+    counts = np.array([of.size[g, t], free[t]]).T
     return ImputedCells(
         g, t, theta, mass, scores, origin, counts, tuple(lost), lambda: _drawn(source, known, g, t)
     )
@@ -121,7 +121,7 @@ class _Sums:
     def of(cls, source: Cohorts | Table, known: Flags) -> _Sums:
         """The sums of cohorts that are untreated in the periods ``known`` ``(G, T)``."""
         if isinstance(source, Cohorts):  # the mean path stands for all
-            w = np.repeat(source.mass[:, None], known.shape[1], axis=1)
+            w = np.outer(source.mass, np.ones(known.shape[1]))
             units = np.array([len(at) for at in source.at])
             return cls._of(w[:, None], source.mean[:, None], known, units[:, None])
         parts = [
@@ -145,10 +145,10 @@ class _Sums:
             normal=weight[:, :, None] * np.eye(w.shape[2]) - across @ w0,
             moment=(w0 * y).sum(axis=1),
             weight=weight,
-            free=units * np.count_nonzero(w0, axis=1),
+            free=units * (w0 != 0).sum(axis=1),
             mass=w1.sum(axis=1),
             total=(w1 * y).sum(axis=1),
-            size=units * np.count_nonzero(w1, axis=1),
+            size=units * (w1 != 0).sum(axis=1),
             reach=across @ w1,
             late=np.asarray(late),
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import qr, solve_triangular
+from scipy.linalg.lapack import dtrtri
 
 from evalkit.core.arrays import Codes, Groups, Matrix, Vector
 from evalkit.core.errors import CombinationError, IdentificationError, some
@@ -16,6 +17,7 @@ from evalkit.core.origin import Imposed, Part
 from evalkit.engines.absorb import Absorber
 from evalkit.engines.imposed import impose
 from evalkit.engines.leverage import Batch, Clustered, Design, spectrum
+from evalkit.engines.pivoted import pivoted_qr
 
 SINGULAR = 1e-9  # a regressor keeping less than this share of its length adds nothing
 CHUNK = 1 << 20  # numbers of the design whose spectra are found at once
@@ -135,10 +137,10 @@ def outside(effects: Sequence[Groups], weight: Vector, rank: int, rows: Groups) 
 def orthonormal(columns: Matrix) -> tuple[Matrix, Matrix, Codes]:
     """A basis ``(n, d)`` of the span of some columns, the triangle ``(d, d)`` that makes columns of
     it, and which of the columns those are."""
-    q, r, pivot = qr(columns, mode="economic", pivoting=True, check_finite=False)
+    q, r, pivot = pivoted_qr(columns)
     size = np.abs(np.diag(r))
     d = int((size > SINGULAR * size[0]).sum())
-    return np.asarray(q[:, :d], float), np.asarray(r[:d, :d], float), pivot[:d].astype(np.intp)
+    return q[:, :d], r[:d, :d], pivot[:d]
 
 
 def _spectra(basis: Matrix, clusters: Groups) -> Iterator[Batch]:
@@ -254,7 +256,7 @@ def solved_free(
     """:func:`solved`, of columns that :func:`refuse_dependent` lets pass."""
     scale, (q, r, pivot) = _factored(before, x, names)
     inverse = np.empty_like(r)
-    inverse[pivot] = solve_triangular(r, np.eye(len(r))) / scale[pivot][:, None]
+    inverse[pivot] = dtrtri(r)[0] / scale[pivot][:, None]
     return inverse @ (q.T @ y), inverse @ inverse.T
 
 
@@ -270,7 +272,7 @@ def _factored(
             "remove it, or absorb fewer effects. What is constant within units can move their "
             "trends: by_time= or baseline=, where the estimator has it"
         )
-    q, r, pivot = qr(x / after, mode="economic", pivoting=True)
+    q, r, pivot = pivoted_qr(x / after)
     size = np.abs(np.diag(r))
     rank = int((size > SINGULAR * size[0]).sum())
     if rank < len(names):

@@ -94,8 +94,8 @@ def aggregate(
     groups = list(zip(*columns, strict=True)) if levels else [("average",)] * len(estimate)
     order = sorted(set(groups)) if levels else list(dict.fromkeys(groups))
     place = {name: row for row, name in enumerate(order)}
-    member = np.zeros((len(order), len(groups)))
-    member[[place[group] for group in groups], range(len(groups))] = 1.0
+    row = np.array([place[group] for group in groups])
+    member = (row == np.arange(len(order))[:, None]).astype(float)
     given = _given(estimate, weights)
     matrix = member * given
     totals = matrix.sum(axis=1, keepdims=True)
@@ -105,17 +105,19 @@ def aggregate(
         )
     share = matrix / totals
     index = Index(levels or ("term",), tuple(order))
-    out = estimate.contrast(share, index, f"average {estimate.meta.estimand}")
-    counts = _counts(estimate, member)
-    if estimate.mass is None or weights is not None:
-        return replace(out, counts=counts)
-    kept = _kept_mass(estimate.mass, member, index)
-    if estimate.mass.scores.vanish:
-        return replace(out, counts=counts, mass=kept)
+    mass = estimate.mass if weights is None else None
+    out = estimate.contrast(
+        share,
+        index,
+        f"average {estimate.meta.estimand}",
+        mass=None if mass is None else _kept_mass(mass, member, index),
+        counts=_counts(estimate, member),
+    )
+    if mass is None or mass.scores.vanish:
+        return out
     noise = (member * estimate.theta - member * out.theta[:, None]) / totals
     sides = None if out.sides is None else replace(out.sides, pooled=True)
-    scores = _with_noise(out, estimate.mass, noise)
-    return replace(out, scores=scores, counts=counts, mass=kept, sides=sides)
+    return replace(out, scores=_with_noise(out, mass, noise), sides=sides)
 
 
 def _whole(horizons: Sequence[int]) -> list[int]:
@@ -176,23 +178,24 @@ def _counts(estimate: Estimate, member: Matrix) -> Codes | None:
     """Treated units of the cohorts of each average, and its largest comparison group."""
     if estimate.counts is None:
         return None
-    treated, controls = (member * side for side in estimate.counts.T)
+    treated, controls = member * estimate.counts.T[:, None]
     cohort = _cohorts(estimate)
-    steps = np.diff(cohort)
-    if (steps < 0).any():
+    if cohort != sorted(cohort):
         order = np.argsort(cohort, kind="stable")
-        treated, steps = treated[:, order], np.diff(cohort[order])
-    first = [0, *(np.flatnonzero(steps) + 1).tolist()]
+        treated, cohort = treated[:, order], sorted(cohort)
+    first = [
+        k for k, (c, before) in enumerate(zip(cohort, [-1, *cohort], strict=False)) if c != before
+    ]
     most = np.maximum.reduceat(treated, first, axis=1)
     return np.array([most.sum(axis=1), controls.max(axis=1)]).T.astype(np.intp)
 
 
-def _cohorts(estimate: Estimate) -> Codes:
+def _cohorts(estimate: Estimate) -> list[int]:
     """Codes of the cohorts of the coordinates; one if they have none."""
     if "cohort" not in estimate.index.levels:
-        return np.zeros(len(estimate), np.intp)
+        return [0] * len(estimate)
     place: dict[Any, int] = {}
-    return np.array([place.setdefault(c, len(place)) for c in estimate.index.level("cohort")])
+    return [place.setdefault(c, len(place)) for c in estimate.index.level("cohort")]
 
 
 def _level(estimate: Estimate, level: str, staggered: bool) -> tuple[Any, ...]:

@@ -170,7 +170,7 @@ def composition_bounds(
     found = doubt(estimate, "CR1", clusters)
     warn(found, few)
     covered, dof = covariance(estimate, "CR1", clusters)
-    judged = guarded(judge(estimate, covered, dof, "CR1", level), found, few)
+    judged = guarded(judge(estimate, covered, dof, "CR1", level, found), found, few)
     low, high = np.nan, np.nan
     if judged.withheld is None:
         (low, high), error = estimate.theta[:2], judged.std_error[:2]

@@ -65,12 +65,13 @@ def adjusted(estimate: Estimate, vcov: Literal["CR2", "CR3"]) -> Matrix:
 
 
 def _design(estimate: Estimate, vcov: Vcov) -> tuple[Leverage, Matrix]:
-    if estimate.leverage is None or estimate.combination is None:
+    leverage = estimate.leverage
+    if leverage is None or estimate.combination is None:
         raise CombinationError(
             f"{vcov} needs an estimate from one least-squares design; {estimate.meta.method} "
             "is not. Use CR1, or the jackknife."
         )
-    return estimate.leverage, estimate.combination
+    return leverage, estimate.combination
 
 
 def t_test(theta: Vector, error: Vector, dof: Vector) -> tuple[Vector, Vector]:

@@ -181,7 +181,7 @@ def judged(
     found = doubt(estimate, "CR1", estimate.n_clusters)
     warn(found, few)
     clean = np.where(np.eye(len(estimate), dtype=bool), np.maximum(covariance, 0.0), covariance)
-    return guarded(judge(estimate, clean, dof, kind, level), found, few)
+    return guarded(judge(estimate, clean, dof, kind, level, found), found, few)
 
 
 def _by_row(estimate: Estimate, panel: Panel) -> Matrix:

@@ -224,7 +224,7 @@ def infer(
     found = doubt(estimate, vcov, clusters)
     warn(found, few)
     cov, dof = covariance(estimate, vcov, clusters)
-    made = judge(estimate, cov, dof, vcov, level)
+    made = judge(estimate, cov, dof, vcov, level, found)
     if band:
         if band == "multiplier":
             own = adjusted(estimate, vcov) if vcov in ("CR2", "CR3") else None
@@ -242,10 +242,11 @@ def infer(
 
 
 def judge(
-    estimate: Estimate, covariance: Matrix, dof: Vector, kind: str, level: float
+    estimate: Estimate, covariance: Matrix, dof: Vector, kind: str, level: float, found: Doubt
 ) -> Inference:
-    """What follows from a covariance ``(k, k)`` and degrees of freedom ``(k,)``."""
-    error = np.where(np.isnan(estimate.theta), np.nan, np.sqrt(np.diag(covariance)))
+    """What follows from a covariance ``(k, k)`` and degrees of freedom ``(k,)``, nothing withheld
+    yet."""
+    error = np.where(np.isnan(estimate.theta), np.nan, np.sqrt(covariance.diagonal()))
     statistic, p_value = t_test(estimate.theta, error, dof)
     crit = t_quantile(0.5 + level / 2, dof)
     return Inference(
@@ -264,6 +265,8 @@ def judge(
         n_units=len(estimate.units),
         n_clusters=estimate.n_clusters,
         counts=estimate.counts,
+        standing=found.standing,
+        caution=found.text if found.flags.any() else "",
     )
 
 
@@ -275,16 +278,14 @@ def warn(found: Doubt, few: Few, *, depth: int = 3) -> None:
 
 def guarded(made: Inference, found: Doubt, few: Few) -> Inference:
     """The inference with what a doubt forbids left out, or marked."""
-    flagged = found.flags.any()
-    known = replace(made, standing=found.standing, caution=found.text if flagged else "")
-    if few == "show" or not flagged:
-        return known
+    if few == "show" or not found.flags.any():
+        return made
 
     def blank(values: Vector) -> Vector:
         return frozen(np.where(found.flags, np.nan, values))
 
     return replace(
-        known,
+        made,
         withheld=frozen(found.flags),
         p_value=blank(made.p_value),
         conf_low=blank(made.conf_low),
