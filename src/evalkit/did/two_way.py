@@ -226,11 +226,11 @@ def event_study(
     """
     require_contrast(panel)
     event, units = event_times(panel)
-    observed = np.unique(event[(units > 0) & np.isfinite(event)])
+    observed = sorted(set(event[(units > 0) & np.isfinite(event)].tolist()))
     if reference not in observed:
         raise IdentificationError(
             f"no treated unit is observed at event time {reference}; "
-            f"observed are {some(observed.astype(int), 20)}"
+            f"observed are {some(map(plain, observed), 20)}"
         )
     events = [plain(e) for e in observed if e != reference]
     index = Index.flat("event", events)

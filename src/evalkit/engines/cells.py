@@ -133,6 +133,8 @@ class CellFit(Design):
     def degrees(self, cluster: Codes) -> tuple[int, int]:
         """Rows and parameters, where effects nested in clusters count as one constant."""
         effects, weight = self._effects, self.panel.weight
+        if isinstance(self.source, Cohorts) and cluster.any():  # units are nested, periods are not
+            return len(weight), len(self.beta) + self.rank - self.panel.n_units + 1
         rows = clusters(effects[0], cluster)
         return len(weight), len(self.beta) + outside(effects, weight, self.rank, rows)
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from evalkit.core.arrays import Matrix, Vector, encode
+from evalkit.core.arrays import Codes, Matrix, Vector, encode
 from evalkit.core.checks import check_estimate
 from evalkit.core.errors import CombinationError, IdentificationError
 from evalkit.core.estimate import Estimate
@@ -38,7 +38,7 @@ def covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, V
     if vcov == "CR1":
         return clusters / (clusters - 1) * estimate.vcov(), np.full(k, clusters - 1.0)
     leverage, combination = _design(estimate, vcov)
-    codes, _ = encode(estimate.cluster)
+    codes = _codes(estimate)
     if vcov == "CR1S":
         n, parameters = leverage.degrees(codes)
         if n <= parameters:
@@ -55,13 +55,19 @@ def covariance(estimate: Estimate, vcov: Vcov, clusters: int) -> tuple[Matrix, V
 def joint_dof(estimate: Estimate, vcov: Literal["CR2", "CR3"]) -> float:
     """Degrees of freedom of a joint test of all coordinates."""
     leverage, combination = _design(estimate, vcov)
-    return leverage.hotelling(vcov, encode(estimate.cluster)[0], combination)
+    return leverage.hotelling(vcov, _codes(estimate), combination)
 
 
 def adjusted(estimate: Estimate, vcov: Literal["CR2", "CR3"]) -> Matrix:
     """Contributions of clusters ``(G, k)``, corrected for leverage."""
     leverage, combination = _design(estimate, vcov)
-    return leverage.adjusted(vcov, encode(estimate.cluster)[0]) @ combination
+    return leverage.adjusted(vcov, _codes(estimate)) @ combination
+
+
+def _codes(estimate: Estimate) -> Codes:
+    """Cluster of each unit ``(N,)``."""
+    alone = estimate.cluster is estimate.units
+    return np.arange(len(estimate.units)) if alone else encode(estimate.cluster)[0]
 
 
 def _design(estimate: Estimate, vcov: Vcov) -> tuple[Leverage, Matrix]:
