@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -54,8 +55,8 @@ def _offset(values: Labels) -> Codes | None:
         return None
     low, high = values.min(), values.max()
     finite = values
-    if np.isposinf(high):
-        infinite = np.isposinf(values)
+    if high == np.inf:
+        infinite = values == np.inf
         high = values[~infinite].max(initial=low)
         finite = np.where(infinite, high + 1, values)
     if not (np.isfinite(low) and float(high) - float(low) < NARROW * len(values) + 1000):
@@ -104,8 +105,8 @@ class Groups:
         """Row numbers of each group, in row order."""
         small = self.codes.astype(np.uint16) if self.size <= 1 << 16 else self.codes
         order = np.argsort(small, kind="stable")  # sixteen bits are sorted by counting
-        counts = np.bincount(self.codes, minlength=self.size)
-        return np.split(order, np.cumsum(counts)[:-1])
+        ends = np.cumsum(np.bincount(self.codes, minlength=self.size)).tolist()
+        return [order[start:end] for start, end in pairwise([0, *ends])]
 
     def within(self, other: Groups) -> bool:
         """True if no group of ``self`` has rows in two groups of ``other``."""
