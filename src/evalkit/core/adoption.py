@@ -27,9 +27,10 @@ class Window:
 
     Examples
     --------
-    >>> print(Window(2004, 2006), sorted([2007, Window(2004, 2006), 2006]))
+    >>> import evalkit as ek
+    >>> print(ek.Window(2004, 2006), sorted([2007, ek.Window(2004, 2006), 2006]))
     2004-2006 [Window(earliest=2004, latest=2006), 2006, 2007]
-    >>> 2003 - Window(2004, 2006), 2007 - Window(2004, 2006)
+    >>> 2003 - ek.Window(2004, 2006), 2007 - ek.Window(2004, 2006)
     (-1, 1)
     """
 

@@ -63,12 +63,13 @@ class Estimate:
 
     Examples
     --------
-    >>> import numpy as np
+    >>> import numpy as np, evalkit as ek
     >>> from evalkit.core.labels import Index
+    >>> from evalkit.core.origin import Meta
     >>> meta = Meta("mean", "average", "score", 3, "synthetic")
     >>> score = np.array([1.0, 2.0, 6.0])
-    >>> mean = Estimate(np.array([3.0]), (score - 3.0)[:, None] / 3, np.arange(3), np.arange(3),
-    ...                 Index.flat("term", ["mean"]), meta)
+    >>> mean = ek.Estimate(np.array([3.0]), (score - 3.0)[:, None] / 3, np.arange(3), np.arange(3),
+    ...                    Index.flat("term", ["mean"]), meta)
     >>> float((mean + mean).vcov()[0, 0]) == float((2 * mean).vcov()[0, 0])
     True
     """
@@ -176,9 +177,8 @@ class Estimate:
         mass: Estimate | None = None,
         counts: Codes | None = None,
     ) -> Estimate:
-        """Linear combinations ``matrix @ theta`` with ``matrix`` ``(m, k)`` and ``m`` names.
-
-        What is known of their ``mass`` and ``counts`` has to be given."""
+        """Linear combinations ``matrix @ theta`` with ``matrix`` ``(m, k)`` and ``m`` names, and
+        with the ``mass`` and ``counts`` that are given."""
         lin = np.atleast_2d(np.asarray(matrix, float))
         if lin.shape[1] != len(self):
             raise CombinationError(f"a contrast of {len(self)} coordinates, got {lin.shape}")

@@ -35,7 +35,8 @@ class Known:
 
     Examples
     --------
-    >>> Known.of([1.0, 3.0], [0.4, 0.3], labels=["a", "b"], provenance="synthetic")
+    >>> import evalkit as ek
+    >>> ek.Known.of([1.0, 3.0], [0.4, 0.3], labels=["a", "b"], provenance="synthetic")
     2 estimates of effect on 'outcome' by given (synthetic), errors known
     """
 

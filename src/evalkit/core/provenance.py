@@ -23,6 +23,7 @@ def combine(*tiers: Provenance) -> Provenance:
 
     Examples
     --------
+    >>> from evalkit.core.provenance import combine
     >>> combine("real", "synthetic", "documented")
     'synthetic'
     """

@@ -189,12 +189,13 @@ def load(table: Path | str | pd.DataFrame, contract: Contract) -> pd.DataFrame:
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> towns = Contract("town", "Towns", ["code"], {
+    >>> import pandas as pd, evalkit as ek
+    >>> from evalkit.data.contract import Column
+    >>> towns = ek.Contract("town", "Towns", ["code"], {
     ...     "code": Column("text", "town code"), "pupils": Column("integer", "pupils", low=0)})
-    >>> load(pd.DataFrame({"code": ["a", "b"], "pupils": [10, 20]}), towns).shape
+    >>> ek.load(pd.DataFrame({"code": ["a", "b"], "pupils": [10, 20]}), towns).shape
     (2, 2)
-    >>> load(pd.DataFrame({"code": ["a", "a"], "pupils": [10, -5]}), towns)
+    >>> ek.load(pd.DataFrame({"code": ["a", "a"], "pupils": [10, -5]}), towns)
     Traceback (most recent call last):
     evalkit.core.errors.ContractError: table 'town': 2 rules are broken
       - pupils: must be at least 0; row 2 holds -5. Correct the values, or leave the cells empty.

@@ -236,7 +236,8 @@ def floor_dose(enrolment: Any, *, step: float, floor: float) -> Vector:
 
     Examples
     --------
-    >>> floor_dose([50, 100, 300, 900], step=400, floor=300)
+    >>> import evalkit as ek
+    >>> ek.floor_dose([50, 100, 300, 900], step=400, floor=300)
     array([2400., 1200.,  400.,  400.])
     """
     n = np.asarray(enrolment, float)

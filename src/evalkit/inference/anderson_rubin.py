@@ -71,15 +71,15 @@ def anderson_rubin(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from evalkit.core.estimate import Estimate
+    >>> import numpy as np, evalkit as ek
     >>> from evalkit.core.origin import Meta
     >>> from evalkit.core.labels import Index
     >>> meta = Meta("effect", "made by hand", "score", 400, "synthetic")
     >>> psi = np.random.default_rng(0).normal(size=(400, 2)) / 200
-    >>> both = Estimate(np.array([2.0, 10.0]), psi, np.arange(400), np.arange(400),
-    ...                 Index.flat("term", ["reduced_form", "first_stage"]), meta)
-    >>> anderson_rubin(both, numerator=("reduced_form",), denominator=("first_stage",)).bounded
+    >>> both = ek.Estimate(np.array([2.0, 10.0]), psi, np.arange(400), np.arange(400),
+    ...                    Index.flat("term", ["reduced_form", "first_stage"]), meta)
+    >>> named = {"numerator": ("reduced_form",), "denominator": ("first_stage",)}
+    >>> ek.anderson_rubin(both, **named).bounded
     True
     """
     from scipy.special import ndtri, stdtrit

@@ -48,7 +48,7 @@ def progress_bands(
     >>> import evalkit as ek
     >>> schools = ek.Known.of([0.9, 0.3, 0.1], [0.1, 0.1, 0.1], labels=["a", "b", "c"],
     ...                       provenance="synthetic")
-    >>> progress_bands(schools)["band"].tolist()
+    >>> ek.progress_bands(schools)["band"].tolist()
     ['well above', 'above', 'average']
     """
     import pandas as pd

@@ -50,10 +50,10 @@ def certify(reference: pd.DataFrame, computed: Mapping[str, Computed]) -> pd.Dat
 
     Examples
     --------
-    >>> import pandas as pd
+    >>> import pandas as pd, evalkit as ek
     >>> reference = pd.DataFrame({"case": ["circle"], "coordinate": ["ratio"],
     ...     "statistic": ["value"], "printed": ["3.142"], "tolerance": [None], "status": ["run"]})
-    >>> certify(reference, {"circle": 3.14159265})["verdict"].to_list()
+    >>> ek.certify(reference, {"circle": 3.14159265})["verdict"].to_list()
     ['pass']
     """
     out = reference.reset_index(drop=True).copy()

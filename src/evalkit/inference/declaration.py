@@ -32,7 +32,8 @@ class Declaration:
 
     Examples
     --------
-    >>> plan = Declaration({"outcome": ["grade 4", "grade 7"], "weights": ["none", "pupils"]})
+    >>> import evalkit as ek
+    >>> plan = ek.Declaration({"outcome": ["grade 4", "grade 7"], "weights": ["none", "pupils"]})
     >>> len(plan), plan.digest[:12]
     (4, '4e98540fc386')
     """

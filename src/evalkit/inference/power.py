@@ -28,14 +28,13 @@ def minimum_detectable_effect(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from evalkit.core.estimate import Estimate
+    >>> import numpy as np, evalkit as ek
     >>> from evalkit.core.origin import Meta
     >>> from evalkit.core.labels import Index
     >>> meta = Meta("effect", "made by hand", "score", 100, "synthetic")
-    >>> mean = Estimate(np.zeros(1), np.full((100, 1), 0.1), np.arange(100), np.arange(100),
-    ...                 Index.flat("term", ["mean"]), meta)
-    >>> minimum_detectable_effect(mean, vcov="CR0").round(3)
+    >>> mean = ek.Estimate(np.zeros(1), np.full((100, 1), 0.1), np.arange(100), np.arange(100),
+    ...                    Index.flat("term", ["mean"]), meta)
+    >>> ek.minimum_detectable_effect(mean, vcov="CR0").round(3)
     array([2.802])
     """
     from scipy.special import ndtri, stdtrit

@@ -136,7 +136,7 @@ def ranks(
     >>> import evalkit as ek
     >>> schools = ek.Known.of([0.0, 0.1, 3.0], [0.2, 0.2, 0.2], labels=["a", "b", "c"],
     ...                       provenance="synthetic")
-    >>> ranks(schools).table[["rank", "low", "high"]].to_numpy().tolist()
+    >>> ek.ranks(schools).table[["rank", "low", "high"]].to_numpy().tolist()
     [[3, 2, 3], [2, 2, 3], [1, 1, 1]]
     """
     check_level(level)

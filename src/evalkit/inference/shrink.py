@@ -151,7 +151,7 @@ def shrink(
     >>> import evalkit as ek
     >>> schools = ek.Known.of([-1.0, 0.0, 1.0], [0.7, 0.7, 0.7], labels=["a", "b", "c"],
     ...                       provenance="synthetic")
-    >>> shrink(schools).value.round(3)
+    >>> ek.shrink(schools).value.round(3)
     array([-0.51,  0.  ,  0.51])
     """
     check_option("method", method, get_args(Method))

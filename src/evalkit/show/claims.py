@@ -47,6 +47,7 @@ def number(value: float, digits: int) -> str:
 
     Examples
     --------
+    >>> from evalkit.show.claims import number
     >>> number(-0.0012, 2), number(-1234.5, 1)
     ('0.00', '−1,234.5')
     """

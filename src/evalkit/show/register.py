@@ -102,9 +102,9 @@ def chapter(
 
     Examples
     --------
-    >>> import os, tempfile
+    >>> import os, tempfile, evalkit as ek
     >>> os.environ["EVALKIT_RESULTS"] = tempfile.mkdtemp()
-    >>> chapter("example", provenance="synthetic")
+    >>> ek.chapter("example", provenance="synthetic")
     """
     from evalkit.show import style
 

@@ -85,9 +85,9 @@ def compare(
 
     Examples
     --------
-    >>> import pandas as pd
+    >>> import pandas as pd, evalkit as ek
     >>> a, b = pd.Series([1.0, 2.0, 3.0], list("xyz")), pd.Series([1.0, 3.0, 2.0], list("xyz"))
-    >>> both = compare({"one": a, "other": b}, parts=3, provenance="synthetic")
+    >>> both = ek.value_added.compare({"one": a, "other": b}, parts=3, provenance="synthetic")
     >>> both.pairs["rank_correlation"].tolist(), both.pairs["moved"].tolist()
     ([0.5], [2])
     """

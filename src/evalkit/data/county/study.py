@@ -98,11 +98,11 @@ def county_study(folder: Path | str | None = None) -> CountyStudy:
 
     Examples
     --------
-    >>> import tempfile
+    >>> import tempfile, evalkit as ek
     >>> from evalkit.data.simulate import Assumptions, write
     >>> folder = tempfile.mkdtemp()
     >>> files = write(folder, Assumptions(counties=2, schools=10))
-    >>> study = county_study(folder)
+    >>> study = ek.county_study(folder)
     >>> study.provenance, study.floor, len(study.table("school"))
     ('synthetic', 10, 20)
     """
