@@ -346,6 +346,8 @@ def test_the_command_says_its_version_and_loads_no_frames(capsys):
         cli.main(["--version"])
     assert left.value.code == 0
     assert capsys.readouterr().out.startswith("evalkit 0.")
+    module = [sys.executable, "-m", "evalkit", "--version"]
+    assert subprocess.run(module, capture_output=True, check=True).stdout.startswith(b"evalkit 0.")
     code = "import sys, evalkit.cli; print([m for m in ('pandas', 'pandera') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -359,12 +359,17 @@ def test_pandas_periods_are_dates():
     frame = towns(year=pd.PeriodIndex(np.tile(["2008", "2009", "2010", "2011"], 6), freq="Y"))
     made = read(frame, cohort=None)
     assert made.times[0] == np.datetime64("2008-01-01")
-    assert made.ledger == ()
+    assert made.ledger[0].startswith("periods are counted by position: 0 is 2008-01-01, 1 is")
 
 
 def test_dates_at_unequal_distances_are_counted_by_position_and_said_so():
     dates = pd.to_datetime(np.tile(["2001", "2004", "2005", "2009"], 6))
-    assert "counted by position" in read(towns(year=dates), cohort=None).ledger[0]
+    assert "distances between their dates differ" in read(towns(year=dates), cohort=None).ledger[0]
+
+
+def test_a_gap_between_periods_is_said():
+    frame = towns(year=np.tile([2001, 2002, 2004, 2005], 6))
+    assert read(frame, cohort=None).ledger[0].startswith("no period between 2002 and 2004")
 
 
 @pytest.mark.parametrize("frame", [None, [1, 2], "a.csv", 3.0])

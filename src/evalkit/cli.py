@@ -12,7 +12,8 @@ from evalkit.core.errors import EvalkitError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 if all is well, 1 if a folder breaks its contract, 2 for a wrong call."""
-    parser = argparse.ArgumentParser(prog="evalkit", description=evalkit.__doc__)
+    about = "Check a folder of a county study, or write an empty one."
+    parser = argparse.ArgumentParser(prog="evalkit", description=about)
     parser.add_argument("--version", action="version", version=f"evalkit {evalkit.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, words in (
@@ -35,7 +36,7 @@ def _check(folder: str) -> int:
     for table, lines in broken.items():
         sys.stdout.write(f"{table}\n" + "".join(f"  - {line}\n" for line in lines))
     count = sum(map(len, broken.values()))
-    told = f"{count} broken rules in {len(broken)} places" if count else "no rule is broken"
+    told = {0: "no rule is broken", 1: "1 rule is broken"}.get(count, f"{count} rules are broken")
     sys.stdout.write(f"evalkit: {told}\n")
     return 1 if count else 0
 
@@ -46,7 +47,3 @@ def _template(folder: str) -> int:
     written = template(folder)
     sys.stdout.write("".join(f"{path}\n" for path in written))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

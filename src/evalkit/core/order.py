@@ -238,14 +238,25 @@ def read_switch(
     return order, _within(dates, full.times, order.times, never), notes
 
 
-def uneven(times: Labels) -> list[str]:
-    """Say where dates are counted by position though their distances differ."""
-    if times.dtype.kind != "M" or len(times) < 3:
-        return []
-    steps = np.diff(times.astype("datetime64[us]").astype(np.int64))
-    if steps.max() <= UNEVEN * steps.min():
-        return []
-    return ["periods are counted by position, though the distances between their dates differ"]
+def counted(times: Labels) -> list[str]:
+    """Say how periods are counted, where that is by position or across a gap."""
+    if times.dtype.kind in "iuf":
+        steps = np.diff(times)
+        if not len(steps) or steps.min() == steps.max():
+            return []
+        at = int(steps.argmax())
+        return [
+            f"no period between {times[at]:g} and {times[at + 1]:g}: times since adoption count "
+            "what lies between, and the period before is the last observed"
+        ]
+    dates, uneven = times.dtype.kind == "M", ""
+    if dates and len(times) > 2:
+        steps = np.diff(times.astype("datetime64[us]").astype(np.int64))
+        differ = steps.max() > UNEVEN * steps.min()
+        uneven = ", though the distances between their dates differ" if differ else ""
+    labels = np.datetime_as_string(times, unit="auto") if dates else times
+    listed = some((f"{at} is {label}" for at, label in enumerate(labels)), 12)
+    return [f"periods are counted by position{uneven}: {listed}"]
 
 
 def _within(dates: Vector, full: Labels, times: Labels, never: float) -> Vector:

@@ -16,7 +16,7 @@ from evalkit.core.arrays import Codes, Labels, Matrix, Vector, encode, frozen, s
 from evalkit.core.checks import check_names, refuse_text_or_repeats
 from evalkit.core.door import Door, as_number, missing, refuse_shrunken
 from evalkit.core.errors import OptionError, PanelError, check_option, some
-from evalkit.core.order import Order, compact, read_dates, read_switch, refuse_weights, uneven
+from evalkit.core.order import Order, compact, counted, read_dates, read_switch, refuse_weights
 from evalkit.core.provenance import TIERS, Provenance
 
 NEVER = np.inf
@@ -187,7 +187,7 @@ class Panel:
             ledger += notes
         else:
             order = Order.of(door, unit, time, kept)
-        ledger += uneven(order.times)
+        ledger += counted(order.times)
         weights = order.pick(values[weight])[0] if weight else np.broadcast_to(1.0, len(order.unit))
         if weight:
             refuse_weights(weight, weights, order)

@@ -110,6 +110,11 @@ def county_study(folder: Path | str | None = None) -> CountyStudy:
     here = Path.cwd()
     committed = (here.parent if here.name == "notebooks" else here) / COMMITTED
     chosen = Path(named) if named else committed
+    if not named and not committed.is_dir():
+        raise OptionError(
+            f"no county study in {here.name}: give a folder, name one in the variable {VARIABLE}, "
+            "or work in a checkout, which has a simulated study"
+        )
     return CountyStudy(chosen, manifest(chosen))
 
 
