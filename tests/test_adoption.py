@@ -58,7 +58,7 @@ def test_rows_inside_windows_are_left_out_and_counted():
 def test_cohorts_are_pairs_of_ends_labelled_without_ambiguity():
     panel = WINDOWS.panel()
     starts = Starts.of(panel)
-    labels = [starts.label(g) for g in range(len(starts.start))]
+    labels = starts.labels
     assert labels == [Window(2001, 2002), 2002, Window(2003, 2004), 2004, np.inf]
     assert [str(label) for label in labels[:2]] == ["2001-2002", "2002"]
     assert sorted([labels[k] for k in (3, 1, 4, 0, 2)]) == labels
@@ -73,7 +73,7 @@ def test_event_time_counts_from_the_near_end_of_the_window():
     panel = WINDOWS.panel()
     starts = Starts.of(panel)
     for row, event in enumerate(panel.event):
-        label = starts.label(starts.code[panel.unit[row]])
+        label = starts.labels[starts.code[panel.unit[row]]]
         year = int(panel.times[panel.time[row]])
         assert event == (-np.inf if label == np.inf else year - label)
 

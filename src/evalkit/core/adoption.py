@@ -99,10 +99,11 @@ class Starts:
         first = np.unique(code, return_index=True)[1]
         return cls(panel.cohort[first], panel.earliest[first], code, panel.clock)
 
-    def label(self, g: int | np.intp) -> int | float | Window:
-        """The key of a cohort: its date, or its window."""
-        latest, earliest = plain(self.start[g]), plain(self.earliest[g])
-        return latest if latest == earliest else Window(earliest, latest)
+    @cached_property
+    def labels(self) -> list[int | float | Window]:
+        """Keys of the cohorts: a date, or a window."""
+        ends = zip(map(plain, self.start), map(plain, self.earliest), strict=True)
+        return [late if late == early else Window(early, late) for late, early in ends]
 
     def known(self, g: int | np.intp) -> Flags:
         """Periods ``(T,)`` in which it is known whether the cohort is treated."""

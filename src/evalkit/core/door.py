@@ -158,7 +158,7 @@ class Door:
             and (when[1:] > when[:-1]).all()
             and (units == who[:, None]).all()
             and (times == when).all()
-            and np.isfinite(total(who[-1:]) + total(when[-1:]))
+            and np.isfinite(float(who[-1]) + float(when[-1]))
         ):
             return whole(who), whole(when)
         return None

@@ -241,7 +241,7 @@ def read_switch(
 def counted(times: Labels) -> list[str]:
     """Say how periods are counted, where that is by position or across a gap."""
     if times.dtype.kind in "iuf":
-        steps = np.diff(times)
+        steps = times[1:] - times[:-1]
         if not len(steps) or steps.min() == steps.max():
             return []
         at = int(steps.argmax())

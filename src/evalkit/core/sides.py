@@ -296,7 +296,7 @@ class Adoption:
         else:
             cells = np.repeat((event >= 0)[:, :, None], len(self.index), axis=2)
         if "cohort" in levels:
-            place = {starts.label(c): c for c in range(len(event))}
+            place = {label: c for c, label in enumerate(starts.labels)}
             cohort = np.array([place.get(key, -1) for key in self.index.level("cohort")])
             cells &= (cohort == np.arange(len(event))[:, None])[:, None]
         if kind is not None:

@@ -76,7 +76,7 @@ def bacon(panel: Panel) -> Estimate:
     for k, (kind, one, other, change, share) in enumerate(pairs):
         lin[one, :-1, k] = change / cohorts.mass[one]
         lin[other, :-1, k] = -change / cohorts.mass[other]
-        keys.append((kind, starts.label(one), starts.label(other)))
+        keys.append((kind, starts.labels[one], starts.labels[other]))
         weight[k] = share
     scores = cohorts.scores(lin)
     index = Index(("type", "treated", "control"), tuple(keys))

@@ -61,7 +61,7 @@ def plan(
             continue
         before = sum([now + anticipation < date for now in clock])
         if not before:
-            lost.append(f"cohort {starts.label(g)} left out: no period before its treatment")
+            lost.append(f"cohort {starts.labels[g]} left out: no period before its treatment")
             continue
         without, surely = [], starts.start[g]
         for t, now in enumerate(clock):
@@ -81,7 +81,7 @@ def plan(
                 without.append(plain(clock[t]))
         if without:
             lost.append(
-                f"cohort {starts.label(g)}: no untreated unit is left in {some(without, 20)}"
+                f"cohort {starts.labels[g]}: no untreated unit is left in {some(without, 20)}"
             )
     return cells, lost
 
@@ -195,7 +195,7 @@ def reasons(starts: Starts, failed: Sequence[tuple[Cell, str]]) -> tuple[str, ..
             for found in ([c.t for c in cells], [c.base for c in cells])
         )
         lines.append(
-            f"cohort {starts.label(g)} in {periods} (against {bases}) is not estimated: {why}"
+            f"cohort {starts.labels[g]} in {periods} (against {bases}) is not estimated: {why}"
         )
     return tuple(lines)
 

@@ -50,7 +50,7 @@ def partial_effects(
         z = x[at[rows]]
         if not fit.reaches(z).all():
             why = "the untreated outcomes do not determine its mean"
-            lost.append(f"cohort {starts.label(g)} in {plain(starts.clock[t])} is NaN: {why}")
+            lost.append(f"cohort {starts.labels[g]} in {plain(starts.clock[t])} is NaN: {why}")
             continue
         share = panel.weight[rows] / panel.weight[rows].sum()
         mean, slope = fit.predict(z)
@@ -84,7 +84,7 @@ def _known(panel: Panel, starts: Starts, free: Flags, family: Family) -> tuple[F
     sides = {
         "cohort": (
             starts.code[panel.unit],
-            [str(starts.label(g)) for g in range(len(starts.start))],
+            list(map(str, starts.labels)),
         ),
         "period": (panel.time, [str(t) for t in panel.times]),
     }
@@ -138,7 +138,7 @@ def _fit(
     except Separated as wrong:
         rows = np.isin(at, used[wrong.rows]) & known
         cells = dict.fromkeys(
-            f"cohort {starts.label(starts.code[panel.unit[r]])} in {panel.times[panel.time[r]]!s}"
+            f"cohort {starts.labels[starts.code[panel.unit[r]]]} in {panel.times[panel.time[r]]!s}"
             for r in np.flatnonzero(rows)
         )
         raise IdentificationError(

@@ -89,7 +89,7 @@ def sun_abraham(
     starts, (event, units) = Starts.of(panel), event_times(panel)
     treated = np.isfinite(event) & (units > 0)
     referred = (treated & (event == reference)).any(axis=1) | np.isinf(starts.start)
-    missing = [starts.label(g) for g in np.flatnonzero(~referred)]
+    missing = [starts.labels[g] for g in np.flatnonzero(~referred)]
     if missing:
         raise IdentificationError(
             f"cohort {some(missing)} is never seen at event time {reference}; choose another "
@@ -220,7 +220,7 @@ def _identified(panel: Panel) -> tuple[Flags, list[str]]:
     untreated = seen & ~treated
     always: Flags = np.asarray((seen & treated).any(axis=1) & ~untreated.any(axis=1))
     if always.any():
-        labels = some(map(starts.label, np.flatnonzero(always)))
+        labels = some(starts.labels[g] for g in np.flatnonzero(always))
         notes.append(f"cohort {labels} left out: no period before its treatment")
     free = untreated.any(axis=0)
     if not free.all():

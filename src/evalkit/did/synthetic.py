@@ -275,7 +275,7 @@ def _compare(
     weight, controls = panel.unit_weight, np.flatnonzero(np.isinf(panel.cohort))
     made, notes = [], []
     for g in np.flatnonzero(np.isfinite(starts.start)):
-        treated, label, known = np.flatnonzero(starts.code == g), starts.label(g), starts.known(g)
+        treated, label, known = np.flatnonzero(starts.code == g), starts.labels[g], starts.known(g)
         before = int((panel.clock < starts.earliest[g]).sum())
         if not before:
             notes.append(f"cohort {label} left out: no period before its treatment")

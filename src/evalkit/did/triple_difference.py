@@ -137,7 +137,7 @@ def triple_difference(
     index = Index(
         ("side", "cohort", "time"),
         tuple(
-            (side, starts.label(cell.g), plain(starts.clock[cell.t]))
+            (side, starts.labels[cell.g], plain(starts.clock[cell.t]))
             for side in SIDES
             for cell in cells
         ),
@@ -243,7 +243,7 @@ def _reasons(
 
 
 def _name(starts: Starts, g: int) -> str:
-    return "the never-treated" if np.isinf(starts.start[g]) else f"cohort {starts.label(g)}"
+    return "the never-treated" if np.isinf(starts.start[g]) else f"cohort {starts.labels[g]}"
 
 
 def _mass(

@@ -156,7 +156,7 @@ def two_way(
     starts = Starts.of(panel)
     if len(starts.start) == 1 and any("time" in effect for effect in absorb):
         raise IdentificationError(
-            f"all {panel.n_units} units adopt in {starts.label(0)}: effects of periods are those "
+            f"all {panel.n_units} units adopt in {starts.labels[0]}: effects of periods are those "
             "of treatment. Add units that adopt later or never; absorb=('unit',) compares before "
             "with after, and assumes that nothing else changed"
         )
@@ -263,10 +263,9 @@ def require_one_date(panel: Panel, need: str, otherwise: str = "") -> Starts:
     require_contrast(panel)
     starts = Starts.of(panel)
     if len(starts.start) > 2:
-        labels = map(starts.label, range(len(starts.start) - 1))
         raise IdentificationError(
-            f"units adopt in {some(labels)}: {need} one adoption date. Keep one cohort with the "
-            f"never-treated{f', or {otherwise}' if otherwise else ''}"
+            f"units adopt in {some(starts.labels[:-1])}: {need} one adoption date. Keep one cohort "
+            f"with the never-treated{f', or {otherwise}' if otherwise else ''}"
         )
     return starts
 

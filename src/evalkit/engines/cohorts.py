@@ -163,7 +163,6 @@ def cohort_mass(
 
 def cell_index(starts: Starts, g: Sequence[int], t: Sequence[int]) -> Index:
     """Names of cells by the positions of their cohort and period."""
-    dates = [starts.label(c) for c in range(len(starts.start))]
-    periods = list(map(plain, starts.clock.tolist()))
+    dates, periods = starts.labels, list(map(plain, starts.clock.tolist()))
     keys = tuple((dates[c], periods[s]) for c, s in zip(g, t, strict=True))
     return Index(("cohort", "time"), keys)

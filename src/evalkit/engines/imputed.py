@@ -92,7 +92,7 @@ class Sample:
             cohorts.start[unit.codes],
             cohorts.mass[unit.codes],
             np.bincount(cohorts.code, minlength=size)[unit.codes],
-            [f"cohort {starts.label(g)}" for g in range(size)],
+            [f"cohort {label}" for label in starts.labels],
             _slopes(unit, cohorts.clock[period.codes], trends),
             (),
             trends,

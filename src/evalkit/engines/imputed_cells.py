@@ -160,7 +160,7 @@ def _short(panel: Panel, source: Cohorts | Table, known: Flags) -> list[str]:
     if isinstance(source, Cohorts):
         gone = np.flatnonzero(~known.any(axis=1)).tolist()
         count = sum(len(source.at[c]) for c in gone)
-        labels = [f"cohort {starts.label(c)}" for c in gone]
+        labels = [f"cohort {starts.labels[c]}" for c in gone]
     else:
         untreated = source.weight * known[starts.code]
         units = np.flatnonzero(~untreated.any(axis=1))

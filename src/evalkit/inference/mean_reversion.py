@@ -130,7 +130,7 @@ def mean_reversion(panel: Panel, *, window: int = 1) -> Estimate:
 def _complete(panel: Panel) -> tuple[Panel, float, int]:
     """The units seen in every period, their adoption date, and how many others there are."""
     starts = Starts.of(panel)
-    dated = [starts.label(g) for g in np.flatnonzero(np.isfinite(starts.start))]
+    dated = [starts.labels[g] for g in np.flatnonzero(np.isfinite(starts.start))]
     if len(dated) != 1 or panel.earliest is not None:
         raise IdentificationError(
             f"units adopt in {some(dated) or 'no period'}: regression to the mean has one pick, "

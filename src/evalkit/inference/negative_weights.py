@@ -89,13 +89,12 @@ def negative_weights(estimate: Estimate, panel: Panel) -> EffectWeights:
     if len(weights) != len(panel.y) or not np.isclose(weights @ panel.y, estimate.theta[0]):
         raise CombinationError("the estimate was not made from this panel")
     treated, starts = panel.treated > 0, Starts.of(panel)
-    labels = [starts.label(g) for g in range(len(starts.start))]
     on = weights[treated]
     share = panel.weight[treated] / panel.weight[treated].sum()
     spread = float(np.sqrt(share @ (on / share - 1) ** 2))
     frame = pd.DataFrame(
         {
-            "cohort": np.array(labels, object)[starts.code[panel.unit[treated]]],
+            "cohort": np.array(starts.labels, object)[starts.code[panel.unit[treated]]],
             "time": panel.times[panel.time[treated]],
             "weight": on,
         }
