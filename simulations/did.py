@@ -187,13 +187,26 @@ METHODS = {
     "imputation": Method(
         lambda p: staggered(ek.did.imputation(p)), CR1, truths=SAMPLE, designs=BASIC
     ),
+    "imputation_sampled": Method(
+        lambda p: staggered(ek.did.imputation(p, treated="sampled")), CR1, designs=BASIC
+    ),
     "synthetic_did": Method(
         lambda p: dict.fromkeys((AVERAGE, ON), synthetic(p)), CR1, designs=BASIC
+    ),
+    "synthetic_control": Method(
+        lambda p: dict.fromkeys((AVERAGE, ON), ek.aggregate(ek.did.synthetic_control(p))),
+        CR1,
+        designs=BASIC,
     ),
     # Covariates.
     "two_way_covariate": Method(lambda p: two_way(p, ["x"]), CR1, designs=COVARIATE),
     "callaway_santanna_dr": Method(
         lambda p: staggered(ek.did.callaway_santanna(p, covariates=["x"])), CR1, designs=COVARIATE
+    ),
+    "callaway_santanna_dr_improved": Method(
+        lambda p: staggered(ek.did.callaway_santanna(p, covariates=["x"], method="dr_improved")),
+        CR1,
+        designs=COVARIATE,
     ),
     "callaway_santanna_ipw": Method(
         lambda p: staggered(ek.did.callaway_santanna(p, covariates=["x"], method="ipw")),

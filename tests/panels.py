@@ -124,3 +124,14 @@ RECIPES = {
     "windows": Recipe(cohorts=(2002, 2004, np.nan, np.nan), clusters=True, windows=True),
     "staggered": Recipe(cohorts=(2002, 2004, np.nan, np.nan), clusters=True),
 }
+
+
+def medicaid():
+    """The example of the HonestDiD README, by our own event study."""
+    rows = ek.sources.medicaid()
+    rows = rows[(rows["year"] < 2016) & (rows["adopted"] != 2015)]
+    rows = rows.assign(adopted=rows["adopted"].where(rows["adopted"] == 2014))
+    panel = ek.Panel.from_frame(
+        rows, outcome="insured", unit="state", time="year", cohort="adopted", provenance="real"
+    )
+    return ek.did.event_study(panel)

@@ -213,3 +213,14 @@ def test_horizons_weights_and_levels_that_are_none_are_refused(options, match):
     estimate = dated().select(time=lambda t: t >= 3)
     with pytest.raises(OptionError, match=match):
         ek.aggregate(estimate, **options)
+
+
+def test_weights_of_coordinates_that_are_left_out_do_not_matter():
+    estimate = cells()
+    holed = replace(estimate, theta=np.where(np.arange(len(estimate)) == 1, np.nan, estimate.theta))
+    weights = dict.fromkeys(estimate.index.keys, 2.0)
+    kept = {key: 1.0 for k, key in enumerate(estimate.index.keys) if k != 1}
+    one, two = (ek.aggregate(holed, weights=w) for w in (weights, kept))
+    np.testing.assert_array_equal(one.theta, two.theta)
+    with pytest.raises(OptionError, match="which is no coordinate"):
+        ek.aggregate(estimate, weights=weights | {("nobody", 1): 1.0})

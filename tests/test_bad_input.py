@@ -26,6 +26,7 @@ from evalkit.core.errors import (
 from evalkit.data.contract import Column, Contract
 
 # --- The door of the panel -------------------------------------------------------------------
+from panels import RECIPES
 
 
 def frame(**changes):
@@ -144,7 +145,8 @@ DOOR = {
     "treatment that switches off": (
         frame(on=[0, 1, 0, 0, 0, 1] + [0] * 3), {"treatment": "on", "cohort": None},
         ["'on'", "unit a", "treated in 2002 (row 2)", "no longer in 2003 (row 3)", "1 such units",
-         "stays on", "drop the rows after", "evalkit.did.regression(panel, on=['on'])"]),
+         "stays on", "drop the rows from the switch back on", "imputation",
+         "evalkit.did.regression(panel, on=['on'])"]),
     "a treatment that is no indicator": (
         frame(on=[0, 0.5, 1] + [0] * 6), {"treatment": "on", "cohort": None},
         ["'on'", "0 or 1", "row 2", "0.5", "dose="]),
@@ -517,12 +519,25 @@ EVERY_STAGGERED = {
 
 
 @pytest.mark.parametrize("name", EVERY_STAGGERED)
-def test_treatment_from_the_first_period_on_is_refused_by_every_estimator(name):
-    early = tpanel(towns(start=np.where(towns()["town"] < 6, 2000.0, np.nan)))
+@pytest.mark.parametrize("treated", [6, 12])
+def test_treatment_from_the_first_period_on_is_refused_by_every_estimator(name, treated):
+    early = tpanel(towns(start=np.where(towns()["town"] < treated, 2000.0, np.nan)))
     with pytest.raises(IdentificationError) as refused:
         EVERY_STAGGERED[name](early)
-    for word in ("all 6 treated units adopt in the first period 2000", "Add earlier periods"):
+    said = f"all {treated} treated units adopt in the first period 2000"
+    for word in (said, "Add earlier periods"):
         assert word in str(refused.value)
+
+
+def test_units_treated_in_every_period_are_named_by_who_cannot_use_them():
+    start = np.where(towns()["town"] < 3, 2000.0, np.where(towns()["town"] < 6, 2002.0, np.nan))
+    with pytest.raises(IdentificationError, match="cohort 2000 is treated in every period"):
+        ek.did.sun_abraham(tpanel(towns(start=start)))
+
+
+def test_a_decomposition_of_windows_says_that_it_needs_dates():
+    with pytest.raises(IdentificationError, match="exact adoption dates"):
+        ek.did.bacon(RECIPES["windows"].panel())
 
 
 def _staggered(**changes):

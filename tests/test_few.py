@@ -117,11 +117,11 @@ def test_a_comparison_of_estimators_passes_the_doubt_on():
     assert np.isfinite(shown.together.p_value).all()
 
 
-def test_a_dose_has_no_treated_clusters_and_keeps_its_p_value():
+def test_a_dose_that_varies_keeps_its_p_value():
     p = panel(3)
     result = ek.infer(ek.did.dose_response(p, start=2003))
     assert np.isfinite(result.p_value).all()
-    assert result.standing is None
+    assert result.standing.clusters.sum() == 30
 
 
 def test_an_unknown_choice_is_refused():
@@ -142,3 +142,41 @@ def test_what_is_withheld_would_have_been_wrong(treated, least):
         f = ek.aggregate(ek.did.callaway_santanna(p.with_outcome(e.ravel())))
         rejected.append(ek.infer(f, vcov="CR0", few="show").p_value[0] < 0.05)
     assert np.mean(rejected) > least
+
+
+def dosed(units, towns=60):
+    """A panel of which the first towns have a dose of one, from 2003 on."""
+    rng = np.random.default_rng(3)
+    town, year = np.repeat(np.arange(towns), 4), np.tile(np.arange(2001, 2005), towns)
+    frame = {"town": town, "year": year, "score": rng.normal(size=4 * towns),
+             "money": (town < units) * (year >= 2003) + 0.1 * rng.normal(size=4 * towns),
+             "dose": (town < units).astype(float)}  # fmt: skip
+    return ek.Panel.from_frame(
+        frame, outcome="score", unit="town", time="year", dose="dose", covariates=["money"],
+        provenance="synthetic",
+    )  # fmt: skip
+
+
+DOSES = {
+    "event study": lambda p: ek.did.dose_event_study(p, reference=2002),
+    "response": lambda p: ek.did.dose_response(p, start=2003),
+    "instrument": lambda p: ek.did.dose_iv(p, exposure="money", start=2003),
+}
+
+
+@pytest.mark.parametrize("run", DOSES.values(), ids=DOSES)
+def test_a_slope_that_few_doses_carry_is_withheld(run):
+    with pytest.warns(DoubtWarning, match="3 treated clusters, against 57"):
+        assert ek.infer(run(dosed(3))).withheld.all()
+    assert ek.infer(run(dosed(20))).withheld is None
+
+
+def test_a_pair_of_cohorts_with_few_units_is_withheld():
+    cohorts = (2003.0, *(2004.0,) * 14, *(np.nan,) * 15)
+    made = ek.did.bacon(replace(RECIPES["balanced"], cohorts=cohorts).panel(towns=30))
+    result = ek.infer(made, few="show")
+    few = [2003 in key for key in made.index.keys]
+    assert 0 < sum(few) < len(few)
+    assert (result.standing.equal.min(axis=1) < 10).tolist() == few
+    with pytest.warns(DoubtWarning):
+        assert ek.infer(made).withheld.tolist() == few

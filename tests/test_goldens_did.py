@@ -17,6 +17,7 @@ import pytest
 
 import evalkit as ek
 from mpdta import X, mpdta, panel
+from panels import medicaid
 
 PUBLISHED = Path(__file__).parent.parent / "data" / "published"
 REFERENCE = ek.load(PUBLISHED / "did.csv", ek.contracts.REFERENCE)
@@ -217,10 +218,27 @@ def synthetic():
     }
 
 
+def violated():
+    """Bounds of the first effect of the Medicaid expansion, as the README of HonestDiD has them."""
+    asked = {
+        "smoothness": (ek.sensitivity.smoothness, [0, 0.01, 0.02, 0.03]),
+        "relative magnitudes": (ek.sensitivity.relative_magnitudes, [0.5, 1, 1.5, 2]),
+    }
+    made = {}
+    for name, (bound, sizes) in asked.items():
+        found = bound(medicaid(), m=sizes, weights={0: 1.0}, vcov="CR1S")
+        lows, highs = (
+            {f"{m:g} {end}": v for m, v in zip(sizes, values, strict=True)}
+            for end, values in (("low", found.conf_low), ("high", found.conf_high))
+        )
+        made[f"honest DiD, {name}"] = lows | highs
+    return made
+
+
 @cache
 def computed():
     others = (by_state, bands, two_way, sun_abraham, decompositions, imputation, extended,
-              synthetic)  # fmt: skip
+              synthetic, violated)  # fmt: skip
     made = [*(group_time(name) for name in OPTIONS), *(run() for run in others)]
     return {case: value for part in made for case, value in part.items()}
 

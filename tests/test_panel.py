@@ -359,7 +359,7 @@ def test_pandas_periods_are_dates():
     frame = towns(year=pd.PeriodIndex(np.tile(["2008", "2009", "2010", "2011"], 6), freq="Y"))
     made = read(frame, cohort=None)
     assert made.times[0] == np.datetime64("2008-01-01")
-    assert made.ledger[0].startswith("periods are counted by position: 0 is 2008-01-01, 1 is")
+    assert made.ledger == ("periods are counted by position: 0 is 2008-01-01, 3 is 2011-01-01",)
 
 
 def test_dates_at_unequal_distances_are_counted_by_position_and_said_so():
@@ -367,9 +367,22 @@ def test_dates_at_unequal_distances_are_counted_by_position_and_said_so():
     assert "distances between their dates differ" in read(towns(year=dates), cohort=None).ledger[0]
 
 
-def test_a_gap_between_periods_is_said():
-    frame = towns(year=np.tile([2001, 2002, 2004, 2005], 6))
-    assert read(frame, cohort=None).ledger[0].startswith("no period between 2002 and 2004")
+GAPS = {
+    "years": ([2001, 2002, 2004, 2005], "no period between 2002 and 2004: times since"),
+    "months as numbers": (
+        [20200101, 20200201, 20200301, 20210101], "no period between 20200301 and 20210101:"),
+    "two gaps": ([1, 3, 4, 9], "no period between 1 and 3, 4 and 9:"),
+    "every other year": ([2000, 2002, 2004, 2006], None),
+    "tenths": ([2000.0, 2000.1, 2000.2, 2000.3], None),
+    "twelfths": ([2000 + month / 12 for month in range(4)], None),
+    "words": (["a", "b", "c", "d"], "periods are counted by position: 0 is a, 1 is b, 2 is c"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("times", "said"), GAPS.values(), ids=GAPS)
+def test_a_gap_between_periods_is_said(times, said):
+    ledger = read(towns(year=np.tile(times, 6)), cohort=None).ledger
+    assert ledger[0].startswith(said) if said else ledger == ()
 
 
 @pytest.mark.parametrize("frame", [None, [1, 2], "a.csv", 3.0])

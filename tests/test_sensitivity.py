@@ -16,6 +16,7 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.inference.honest import Study, folded, frontier, pieces
+from panels import medicaid
 
 TABLE = pd.read_csv(Path(__file__).parent / "goldens" / "sensitivity.csv")
 # The peer walks a grid of variances to the shortest interval; ours may be shorter, by little.
@@ -39,17 +40,6 @@ def event(beta, sigma, p, keys=None):
     units = np.arange(len(psi))
     meta = Meta("effect", "made by hand", "score", len(beta), "synthetic")
     return Estimate(beta, psi, units, units, Index.flat("event", keys), meta)
-
-
-def medicaid():
-    """The example of the HonestDiD README, by our own event study."""
-    rows = ek.sources.medicaid()
-    rows = rows[(rows["year"] < 2016) & (rows["adopted"] != 2015)]
-    rows = rows.assign(adopted=rows["adopted"].where(rows["adopted"] == 2014))
-    panel = ek.Panel.from_frame(
-        rows, outcome="insured", unit="state", time="year", cohort="adopted", provenance="real"
-    )
-    return ek.did.event_study(panel)
 
 
 STUDIES = {
@@ -85,27 +75,6 @@ def test_moderndid(row):
         found = ek.sensitivity.relative_magnitudes(estimate, m=[row["m"]], few="show", **options)
         assert found.conf_low[0] == pytest.approx(row["conf_low"], abs=2 * row["noise"])
         assert found.conf_high[0] == pytest.approx(row["conf_high"], abs=2 * row["noise"])
-
-
-# HonestDiD 0.2.6 run in R (did.md 4.3): its quantiles are simulated and its ends lie on a grid.
-R_SMOOTHNESS = {0: (0.02594, 0.06073), 0.01: (0.01320, 0.07867), 0.02: (0.00286, 0.09072),
-                0.03: (-0.00714, 0.10072)}  # fmt: skip
-R_MAGNITUDES = {0.5: (0.02400, 0.06724), 1: (0.01704, 0.07201), 1.5: (0.00824, 0.07970),
-                2: (-0.00092, 0.08813)}  # fmt: skip
-SIMULATED = 5e-5  # R's folded normal quantile from 10^6 draws, at these standard errors
-GRID = 3e-4  # R's grid of effects and its 1000 draws of the first critical value
-
-
-def test_honestdid_on_the_medicaid_expansion():
-    options = {"weights": {0: 1.0}, "vcov": "CR1S"}
-    smooth = ek.sensitivity.smoothness(medicaid(), m=list(R_SMOOTHNESS), **options)
-    assert np.column_stack([smooth.conf_low, smooth.conf_high]) == pytest.approx(
-        np.array(list(R_SMOOTHNESS.values())), abs=SIMULATED
-    )
-    relative = ek.sensitivity.relative_magnitudes(medicaid(), m=list(R_MAGNITUDES), **options)
-    assert np.column_stack([relative.conf_low, relative.conf_high]) == pytest.approx(
-        np.array(list(R_MAGNITUDES.values())), abs=GRID
-    )
 
 
 def test_the_exact_quantile_on_the_medicaid_expansion():

@@ -126,7 +126,8 @@ class Estimate:
         if self.origin is None or self.combination is None:
             raise CombinationError(
                 "weights need one linear map behind the estimate; this one "
-                f"({self.meta.method}) combines several, or none. Ask for the parts."
+                f"({self.meta.method}) combines several, or has none. Ask for the parts; those of "
+                "synthetic designs are in evalkit.did.SyntheticWeights.behind(estimate)."
             )
         return self.origin.weights() @ self.combination
 
@@ -369,10 +370,8 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
     if not parts:
         raise CombinationError("nothing to stack")
     if len({part.index.levels for part in parts}) > 1:
-        raise CombinationError(
-            "the estimates have different index levels: "
-            + some(part.index.levels for part in parts)
-        )
+        levels = some(part.index.levels for part in parts)
+        raise CombinationError(f"different index levels: {levels}. Average them (ek.aggregate).")
     together = side_by_side(part.scores for part in parts)
     if together is None:
         units, cluster, psis = align(*parts)
@@ -380,13 +379,10 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
     else:
         units, cluster = parts[0].units, parts[0].cluster
     keys = tuple((name, *key) for name, part in estimates.items() for key in part.index.keys)
-    origin, combination = None, None
-    combinations = [part.combination for part in parts]
-    if all(part.origin is not None and part.origin is parts[0].origin for part in parts) and all(
-        c is not None for c in combinations
-    ):
-        origin = parts[0].origin
-        combination = np.hstack([c for c in combinations if c is not None])
+    origin, counts = parts[0].origin, [part.counts for part in parts if part.counts is not None]
+    shared = [part.combination for part in parts if part.origin is origin]
+    given = [c for c in shared if c is not None]
+    joint = origin is not None and len(given) == len(parts)
     return Estimate(
         theta=np.concatenate([part.theta for part in parts]),
         scores=together,
@@ -394,7 +390,8 @@ def stack(estimates: dict[str, Estimate], level: str = "estimate") -> Estimate:
         cluster=cluster,
         index=Index((level, *parts[0].index.levels), keys),
         meta=_joined(parts, "; ".join(dict.fromkeys(part.meta.estimand for part in parts))),
-        origin=origin,
-        combination=combination,
+        origin=origin if joint else None,
+        combination=np.hstack(given) if joint else None,
+        counts=np.concatenate(counts) if len(counts) == len(parts) else None,
         sides=beside([part.sides for part in parts]),
     )

@@ -240,23 +240,27 @@ def read_switch(
 
 def counted(times: Labels) -> list[str]:
     """Say how periods are counted, where that is by position or across a gap."""
-    if times.dtype.kind in "iuf":
-        steps = times[1:] - times[:-1]
-        if not len(steps) or steps.min() == steps.max():
+    kind = times.dtype.kind
+    if len(times) < 2 or kind == "b":
+        return []
+    if kind in "iuf":
+        steps = times[1:].astype(float) - times[:-1]
+        wide = np.flatnonzero(steps > UNEVEN * steps.min())
+        if not len(wide):
             return []
-        at = int(steps.argmax())
-        return [
-            f"no period between {times[at]:g} and {times[at + 1]:g}: times since adoption count "
-            "what lies between, and the period before is the last observed"
-        ]
-    dates, uneven = times.dtype.kind == "M", ""
-    if dates and len(times) > 2:
-        steps = np.diff(times.astype("datetime64[us]").astype(np.int64))
-        differ = steps.max() > UNEVEN * steps.min()
-        uneven = ", though the distances between their dates differ" if differ else ""
-    labels = np.datetime_as_string(times, unit="auto") if dates else times
-    listed = some((f"{at} is {label}" for at, label in enumerate(labels)), 12)
-    return [f"periods are counted by position{uneven}: {listed}"]
+        gaps = some((f"{plain(times[at])} and {plain(times[at + 1])}" for at in wide), 3)
+        return [f"no period between {gaps}: times since adoption count what lies between"]
+    if kind != "M":
+        listed = some((f"{at} is {label}" for at, label in enumerate(times)), 12)
+        return [f"periods are counted by position: {listed}"]
+    steps = np.diff(times.astype("datetime64[us]").astype(np.int64))
+    differ = ", though the distances between their dates differ"
+    days = (times == times.astype("datetime64[D]")).all()
+    first, last = np.datetime_as_string(times[[0, -1]], unit="D" if days else "auto")
+    return [
+        f"periods are counted by position{differ if steps.max() > UNEVEN * steps.min() else ''}: "
+        f"0 is {first}, {len(times) - 1} is {last}"
+    ]
 
 
 def _within(dates: Vector, full: Labels, times: Labels, never: float) -> Vector:
@@ -288,7 +292,8 @@ def switched_on(name: str, on: Vector, order: Order, never: float) -> tuple[Vect
             f"{times[time[at]]!s} (row {order.row(at)}) and no longer in "
             f"{times[time[at + 1]]!s} (row {order.row(at + 1)}); "
             f"{len(np.unique(unit[back]))} such units. A panel needs treatment that stays "
-            "on: drop the rows after the switch back; or make the column a covariate and use "
+            "on: drop the rows from the switch back on, for callaway_santanna and imputation; or "
+            "make the column a covariate and use "
             f"evalkit.did.regression(panel, on=[{name!r}]), which takes any indicator."
         )
     starts = np.flatnonzero((on == 1) & ~np.concatenate([[False], same & (on[:-1] == 1)]))

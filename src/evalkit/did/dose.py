@@ -18,6 +18,7 @@ from evalkit.core.estimate import Estimate, align
 from evalkit.core.labels import Index
 from evalkit.core.panel import Panel
 from evalkit.core.scores import Scores
+from evalkit.core.sides import Loads, Sides
 from evalkit.core.threads import one_thread
 from evalkit.did.regression import TWO_WAY, Absorb, fit_design
 
@@ -77,7 +78,9 @@ def dose_event_study(
     dose = _require_dose(panel)
     base = _period(panel, reference)
     periods = [t for t in range(panel.n_periods) if t != base]
-    return fit_design(
+    if not periods:
+        raise IdentificationError(f"{reference} is the only period; slopes are relative to it")
+    fitted = fit_design(
         panel,
         np.stack([dose * (panel.time == t) for t in periods], axis=1),
         Index.flat("time", panel.times[periods].tolist()),
@@ -87,6 +90,7 @@ def dose_event_study(
         covariates=covariates,
         by_time=by_time,
     )
+    return replace(fitted, sides=_sides(panel, len(periods)))
 
 
 @one_thread
@@ -133,7 +137,7 @@ def dose_response(
     >>> ek.did.dose_response(panel, start=1).theta.round(12)
     array([2.])
     """
-    return fit_design(
+    fitted = fit_design(
         panel,
         (_require_dose(panel) * since(panel, start))[:, None],
         Index.flat("term", ["dose x post"]),
@@ -143,6 +147,7 @@ def dose_response(
         covariates=covariates,
         by_time=by_time,
     )
+    return replace(fitted, sides=_sides(panel, 1))
 
 
 @one_thread
@@ -210,7 +215,17 @@ def dose_iv(
         cluster=panel.cluster,
         index=Index.flat("term", ["effect", "reduced_form", "first_stage"]),
         meta=replace(reduced.meta, estimand=f"effect of {exposure}", method="DiD-IV"),
+        sides=_sides(panel, 3),
     )
+
+
+def _sides(panel: Panel, k: int) -> Sides:
+    """Units above the mean dose against those below, for ``k`` coordinates: a slope that few units
+    on one side carry says little, however many are on the other."""
+    dose = np.zeros(panel.n_units) if panel.dose is None else panel.dose
+    above = (dose > dose.mean())[:, None] * np.ones(k)
+    loads = [side / np.maximum(side.sum(axis=0), 1) for side in (above, 1 - above)]
+    return Sides.of(Loads.of(panel.cluster, *loads), k)
 
 
 def floor_dose(enrolment: Any, *, step: float, floor: float) -> Vector:

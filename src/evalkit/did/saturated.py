@@ -89,6 +89,13 @@ def sun_abraham(
     starts, (event, units) = Starts.of(panel), event_times(panel)
     treated = np.isfinite(event) & (units > 0)
     referred = (treated & (event == reference)).any(axis=1) | np.isinf(starts.start)
+    always = starts.earliest <= starts.clock[0]
+    if always.any():
+        labels = some(starts.labels[g] for g in np.flatnonzero(always))
+        raise IdentificationError(
+            f"cohort {labels} is treated in every period, so that it has no reference; leave its "
+            "units out"
+        )
     missing = [starts.labels[g] for g in np.flatnonzero(~referred)]
     if missing:
         raise IdentificationError(

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from evalkit.core.adoption import Starts, plain
-from evalkit.core.arrays import Codes, Matrix
+from evalkit.core.arrays import Codes, Flags, Matrix
 from evalkit.core.errors import IdentificationError, some
 from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
@@ -72,9 +72,10 @@ def two_by_two(panel: Panel) -> Estimate:
     )
     delta, both = change.delta, change.both
     psi = np.zeros((panel.n_units, 1))
-    means = []
+    means, counts = [], []
     for treated, sign in ((True, 1.0), (False, -1.0)):
         mine = both & (np.isfinite(panel.cohort) == treated)
+        counts.append(int(mine.sum()))
         if not mine.any():
             group = "treated" if treated else "untreated"
             raise IdentificationError(f"no {group} unit is seen both before and after adoption")
@@ -97,6 +98,7 @@ def two_by_two(panel: Panel) -> Estimate:
             panel.provenance,
             (*panel.ledger, *change.notes),
         ),
+        counts=np.array([counts]),
         sides=adopters(panel, index),
     )
 
@@ -160,10 +162,10 @@ def two_way(
             "of treatment. Add units that adopt later or never; absorb=('unit',) compares before "
             "with after, and assumes that nothing else changed"
         )
-    index = Index.flat("term", ["treated x post"])
+    index, treated = Index.flat("term", ["treated x post"]), starts.event >= 0
     fitted = fit_cells(
         panel,
-        (Starts.of(panel).event >= 0).astype(float)[:, :, None],
+        treated.astype(float)[:, :, None],
         index,
         estimand="ATT (two-way weights)",
         method="two-way fixed effects",
@@ -171,7 +173,8 @@ def two_way(
         covariates=covariates,
         by_time=by_time,
     )
-    return replace(fitted, sides=adopters(panel, index, pooled=True))
+    counts = _counts(panel, treated[:, :, None], ~treated)
+    return replace(fitted, sides=adopters(panel, index, pooled=True), counts=counts)
 
 
 @one_thread
@@ -234,9 +237,10 @@ def event_study(
         )
     events = [plain(e) for e in observed if e != reference]
     index = Index.flat("event", events)
+    cells = event[:, :, None] == np.array(events, float)
     fitted = fit_cells(
         panel,
-        (event[:, :, None] == np.array(events, float)).astype(float),
+        cells.astype(float),
         index,
         estimand="ATT by event time (two-way weights)",
         method="two-way event study",
@@ -244,7 +248,17 @@ def event_study(
         covariates=covariates,
         by_time=by_time,
     )
-    return replace(fitted, sides=adopters(panel, index, never=True, pooled=True))
+    counts = _counts(panel, cells, np.isinf(event))
+    return replace(fitted, sides=adopters(panel, index, never=True, pooled=True), counts=counts)
+
+
+def _counts(panel: Panel, cells: Flags, controls: Flags) -> Codes:
+    """Treated units of cells ``(G, T, k)``, each cohort in the period in which most are seen, and
+    the largest group of ``controls`` ``(G, T)`` in one of their periods."""
+    _, units = event_times(panel)
+    treated = (units[:, :, None] * cells).max(axis=1).sum(axis=0)
+    beside = (units * controls).sum(axis=0)[:, None]
+    return np.array([treated, (beside * cells.any(axis=0)).max(axis=0)]).T
 
 
 def event_times(panel: Panel) -> tuple[Matrix, Codes]:
@@ -278,17 +292,18 @@ def require_contrast(panel: Panel, *, never: bool = True) -> list[float]:
         raise IdentificationError(
             "no unit is treated: name the adoption column in Panel.from_frame(..., cohort=...)"
         )
-    if never and dated.all():
-        raise IdentificationError(
-            f"no unit is never treated (all {panel.n_units} adopt); this estimator compares with "
-            "the never-treated. Use one that compares with the not-yet-treated."
-        )
     if (starts.earliest[dated] <= panel.clock[0]).all():
         what = "adopt" if panel.earliest is None else "adopt, or may adopt,"
         raise IdentificationError(
             f"all {int(dated[starts.code].sum())} treated units {what} in the first period "
             f"{panel.times[0]!s}: nothing is observed before their treatment. Add earlier periods, "
             "or other units."
+        )
+    if never and dated.all():
+        raise IdentificationError(
+            f"no unit is never treated (all {panel.n_units} adopt); this estimator compares with "
+            'the never-treated. Use callaway_santanna(..., control="not_yet"), imputation or '
+            "extended_two_way, which compare with the not yet treated."
         )
     seen = starts.event
     if not panel.balanced:

@@ -26,7 +26,9 @@ def pivoted_qr(columns: Matrix) -> tuple[Matrix, Matrix, Codes]:
     >>> order.tolist(), bool(np.allclose(q @ r, x[:, order]))
     ([1, 0], True)
     """
-    p, d = columns.shape[1], min(columns.shape)
+    (n, p), d = columns.shape, min(columns.shape)
+    if not d:
+        return np.zeros((n, 0)), np.zeros((0, p)), np.arange(p)
     held, pivot, scale, _, _ = dgeqp3(columns, lwork=2 * p + (p + 1) * BLOCK)
     basis: Matrix = dorgqr(held[:, :d], scale, lwork=d * BLOCK)[0]
     return basis, np.triu(held[:d]), pivot.astype(np.intp) - 1

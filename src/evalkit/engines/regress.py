@@ -265,6 +265,12 @@ def _factored(
 ) -> tuple[Vector, tuple[Matrix, Matrix, Codes]]:
     """Lengths ``(p,)`` of free columns, and the pivoted QR of the columns by their lengths."""
     after = np.linalg.norm(x, axis=0)
+    wild = ~np.isfinite(after)
+    if wild.any():
+        raise IdentificationError(
+            f"{some(np.array(names)[wild])}: numbers or weights are too large to be squared; "
+            "give them in a larger unit"
+        )
     gone = after <= SINGULAR * np.where(before > 0, before, 1.0)
     if gone.any():
         raise IdentificationError(

@@ -43,7 +43,7 @@ def aggregate(
         Levels of the index to keep.
     weights : mapping of key to float, optional
         Known, non-negative weight of each coordinate, instead of the estimated mass (default
-        without one: equal weights).
+        without one: equal weights). Those of coordinates that are left out do not matter.
     horizons : sequence of int, optional
         Event times to keep, of cohorts that have all of them only: averages at different horizons
         are then of the same cohorts.
@@ -77,6 +77,9 @@ def aggregate(
         refuse_text_or_repeats("by", by)
     levels = (by,) if isinstance(by, str) else tuple(by)
     horizons = _whole(horizons)
+    if not len(estimate):
+        raise OptionError("the estimate has no coordinate to average")
+    _refuse_strange(weights, estimate)
     if "side" in estimate.index.levels and "side" not in levels:
         levels = ("side", *levels)
     staggered = estimate.mass is not None and {"cohort", "time"} <= set(estimate.index.levels)
@@ -207,11 +210,18 @@ def _level(estimate: Estimate, level: str, staggered: bool) -> tuple[Any, ...]:
 def _given(estimate: Estimate, weights: Mapping[Any, float] | None) -> Vector:
     if weights is None:
         return np.ones(len(estimate)) if estimate.mass is None else estimate.mass.theta
-    if set(weights) != set(estimate.index.keys):
-        raise OptionError(
-            f"weights need one value per coordinate; the keys are {estimate.index.keys}"
-        )
+    absent = [key for key in estimate.index.keys if key not in weights]
+    if absent:
+        raise OptionError(f"weights need one value per coordinate; there is none of {some(absent)}")
     return np.array([weights[key] for key in estimate.index.keys], float)
+
+
+def _refuse_strange(weights: Mapping[Any, float] | None, estimate: Estimate) -> None:
+    """Refuse weights of what the estimate has not; those of what is left out do not matter."""
+    strange = [key for key in weights or () if key not in estimate.index.keys]
+    if strange:
+        keys = some(estimate.index.keys)
+        raise OptionError(f"weights name {some(strange)}, which is no coordinate; there are {keys}")
 
 
 def _with_noise(out: Estimate, mass: Estimate, noise: Matrix) -> Scores | Sparse:
