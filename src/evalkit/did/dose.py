@@ -220,12 +220,13 @@ def dose_iv(
 
 
 def _sides(panel: Panel, k: int) -> Sides:
-    """Units above the mean dose against those below, for ``k`` coordinates: a slope that few units
-    on one side carry says little, however many are on the other."""
+    """Clusters with units above the mean dose against those with units below, all alike, for ``k``
+    coordinates: a slope that few of them carry says little, however many are on the other side."""
     dose = np.zeros(panel.n_units) if panel.dose is None else panel.dose
-    above = (dose > dose.mean())[:, None] * np.ones(k)
-    loads = [side / np.maximum(side.sum(axis=0), 1) for side in (above, 1 - above)]
-    return Sides.of(Loads.of(panel.cluster, *loads), k)
+    above = dose > dose.mean()
+    clusters = np.unique(panel.cluster)
+    sides = [np.isin(clusters, panel.cluster[side])[:, None] for side in (above, ~above)]
+    return Sides.of(Loads.of(clusters, *(np.repeat(s / s.sum(), k, axis=1) for s in sides)), k)
 
 
 def floor_dose(enrolment: Any, *, step: float, floor: float) -> Vector:
