@@ -593,6 +593,20 @@ def test_where_evalkit_is_slower_the_answer_counts_it() -> None:
     assert "(slower)" in benchmarks.overview(rows).astext()
 
 
+def test_memory_above_its_bound_and_growth_are_said() -> None:
+    small, large = (
+        {**timed("evalkit", cpu, "1"), "units": units, "periods": "10", "peak_mb": mb}
+        for cpu, units, mb in (("1", "100000", "201"), ("9", "1000000", "1900"))
+    )
+    first, second = benchmarks.compared([small, large])
+    assert first.heavy
+    assert not second.heavy
+    other = {**small, "peer": "other", "cpu_seconds": "4", "ratio": "4"}
+    said = benchmarks.answer([small, large, other])
+    assert "In 1 of 2 tasks" in said
+    assert "time grows 9 to 9 times" in said
+
+
 def test_the_stored_benchmarks_name_versions_and_compare_numbers() -> None:
     path = ROOT / "data" / "benchmarks" / "did.csv"
     with path.open(encoding="utf-8", newline="") as file:

@@ -203,6 +203,8 @@ BAD = {
                      "no treated .dose above zero. unit"),
     "few doses": (lambda: curve(doses(lambda f: f["dose"].round()), at=[1]), IdentificationError,
                   "2 distinct treated doses .* a curve of 4 coefficients; lower the degree"),
+    "one dose": (lambda: curve(doses(lambda f: (f["dose"] > 0) * 2.0), degree=1),
+                 IdentificationError, "every treated unit has the dose 2; a curve needs"),
     "a gap at a knot": (
         lambda: curve(doses(lambda f: f["dose"].where(f["dose"] < 0.6, 2.0)), at=[0.5],
                       knots=[0.8, 1.0, 1.2, 1.4, 1.6]),

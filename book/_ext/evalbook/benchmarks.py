@@ -22,6 +22,7 @@ from . import tables
 
 Row: TypeAlias = dict[str, str]
 OURS = "evalkit"
+MILLION = 1_000_000  # units of the largest panels
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class Compared:
     def missed(self) -> bool:
         """Slower than we ask of ourselves."""
         return bool(self.ours["aim"]) and (self.times or 0.0) < float(self.ours["aim"])
+
+    @property
+    def heavy(self) -> bool:
+        """More memory than three outcomes or 200 MB, or than 2 GB on the largest panels."""
+        units, outcomes = int(self.ours["units"]), 24e-6 * int(self.ours["units"])
+        allowed = max(200.0, outcomes * int(self.ours["periods"]))
+        return float(self.ours["peak_mb"]) > (2000 if units >= MILLION else allowed)
 
 
 def compared(rows: Sequence[Row]) -> Iterator[Compared]:
@@ -62,16 +70,46 @@ def compared(rows: Sequence[Row]) -> Iterator[Compared]:
 
 def answer(rows: Sequence[Row]) -> str:
     """What the table says, in a sentence."""
-    beside = [each for each in compared(rows) if each.rival]
+    every = list(compared(rows))
+    beside = [each for each in every if each.rival]
     times = [each.times or 0.0 for each in beside]
     slower, asked = sum(t < 1 for t in times), [each for each in beside if each.ours["aim"]]
     met = sum(not each.missed for each in asked)
+    light = sum(not each.heavy for each in every)
     return (
         f"In {len(beside)} comparisons of a task and a size, the fastest other package that gets "
         f"the same number takes {min(times):.3g} to {max(times):.3g} times the processor time of "
         f"evalkit. evalkit is the slower one in {slower}. It reaches what it asks of itself in "
-        f"{met} of {len(asked)}."
+        f"{met} of {len(asked)}. In {light} of {len(every)} tasks and sizes it adds no more to "
+        f"memory than three times the outcome or 200 MB, or 2 GB at a million units.{growth(every)}"
     )
+
+
+def growth(every: Sequence[Compared]) -> str:
+    """How much longer ten times as many units take, from the largest size but one on."""
+    seconds = {
+        (each.ours["task"], each.ours["units"], each.ours["periods"]): float(
+            each.ours["cpu_seconds"]
+        )
+        for each in every
+    }
+    times = [
+        spent / seconds[task, str(int(units) // 10), periods]
+        for (task, units, periods), spent in seconds.items()
+        if int(units) >= MILLION and (task, str(int(units) // 10), periods) in seconds
+    ]
+    if not times:
+        return ""
+    return (
+        f" From 100,000 to a million units time grows {min(times):.3g} to {max(times):.3g} times."
+    )
+
+
+def imports(rows: Sequence[Row]) -> nodes.table:
+    """What loading a package costs beyond numpy."""
+    mine = [row for row in rows if not row["units"] and row["cpu_seconds"]]
+    body = [(row["peer"], row["version"], row["cpu_seconds"]) for row in mine]
+    return tables.build(["Package", "Version", "s"], body, ["benchmarks"])
 
 
 def size(row: Row) -> str:
@@ -83,6 +121,7 @@ def overview(rows: Sequence[Row]) -> nodes.table:
     for each in compared(rows):
         ours, rival, times = each.ours, each.rival, each.times
         verdict: tables.Cell = ""
+        memory = f"{float(ours['peak_mb']):.0f}"
         if times is not None:
             verdict = f"{times:.3g}"
             if each.missed or times < 1:
@@ -92,7 +131,7 @@ def overview(rows: Sequence[Row]) -> nodes.table:
                 ours["what"],
                 size(ours),
                 ours["cpu_seconds"],
-                f"{float(ours['peak_mb']):.0f}",
+                nodes.strong(memory, memory) if each.heavy else memory,
                 f"{rival['peer']} {rival['version']}" if rival else "",
                 rival["cpu_seconds"] if rival else "",
                 verdict,
@@ -131,7 +170,7 @@ def details(rows: Sequence[Row]) -> Iterator[nodes.table]:
 
 
 class Benchmarks(SphinxDirective):
-    """`{benchmarks} suite part`, with the part `answer`, `overview`, `details` or `machine`."""
+    """`{benchmarks} suite part`: `answer`, `overview`, `details`, `imports` or `machine`."""
 
     required_arguments = 2
 
@@ -150,6 +189,8 @@ class Benchmarks(SphinxDirective):
             pairs = [(key.replace("_", " "), str(value)) for key, value in about.items()]
             pairs += [(name, version) for name, version in packages.items() if version]
             return [tables.build(["", "Measured on"], pairs, ["key-value"])]
+        if part == "imports":
+            return [imports(rows)]
         return list(details(rows)) if part == "details" else [overview(rows)]
 
 

@@ -174,6 +174,11 @@ class Basis:
         else:
             interior = np.sort(np.asarray(knots, float))
         low, high = float(dose.min()), float(dose.max())
+        if low == high:
+            raise IdentificationError(
+                f"every treated unit has the dose {low:g}; a curve needs doses that differ. Its "
+                "mean effect is that of two_by_two, or of callaway_santanna"
+            )
         wrong = interior[~((interior > low) & (interior < high))]
         if len(wrong) or len(np.unique(interior)) < len(interior):
             raise OptionError(
