@@ -48,7 +48,7 @@ def two_by_two(panel: Panel) -> Estimate:
     Returns
     -------
     Estimate
-        One coordinate, index level ``term``.
+        One coordinate, index level ``term``; its ``counts`` are the units seen before and after.
 
     Raises
     ------
@@ -137,7 +137,8 @@ def two_way(
     Returns
     -------
     Estimate
-        One coordinate, index level ``term``.
+        One coordinate, index level ``term``; its ``counts`` are the treated units and the most
+        that are untreated in a treated period.
 
     Raises
     ------
@@ -210,7 +211,8 @@ def event_study(
     Returns
     -------
     Estimate
-        One coordinate per event time except the reference; index level ``event``.
+        One coordinate per event time except the reference; index level ``event``. Its ``counts``
+        are the treated units seen at that time and the never-treated ones.
 
     Raises
     ------
