@@ -160,7 +160,6 @@ def dosed(units, towns=60):
 DOSES = {
     "event study": lambda p: ek.did.dose_event_study(p, reference=2002),
     "response": lambda p: ek.did.dose_response(p, start=2003),
-    "instrument": lambda p: ek.did.dose_iv(p, exposure="money", start=2003),
 }
 
 

@@ -143,7 +143,7 @@ def test_a_sum_over_two_samples_counts_each_cluster_once():
     assert standing.clusters[0, 0] == len(treated[0] | treated[1]) < sum(map(len, treated))
 
 
-NO_SIDES = ("regression", "two-stage")  # regressors: no treated and untreated to count
+NO_SIDES = ("regression", "two-stage", "dose iv")  # regressors: no treated and untreated to count
 
 
 @pytest.mark.parametrize("case", EFFECTS, ids=lambda case: case.name)

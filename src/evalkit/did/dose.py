@@ -215,7 +215,6 @@ def dose_iv(
         cluster=panel.cluster,
         index=Index.flat("term", ["effect", "reduced_form", "first_stage"]),
         meta=replace(reduced.meta, estimand=f"effect of {exposure}", method="DiD-IV"),
-        sides=_sides(panel, 3),
     )
 
 

@@ -11,16 +11,24 @@ from evalkit.core.checks import is_number
 from evalkit.core.errors import OptionError
 from evalkit.core.estimate import Estimate
 from evalkit.inference.covariance import Vcov
+from evalkit.inference.few import Few
 from evalkit.inference.infer import infer
 
 
 def minimum_detectable_effect(
-    estimate: Estimate, *, power: float = 0.8, size: float = 0.05, vcov: Vcov = "CR1"
+    estimate: Estimate,
+    *,
+    power: float = 0.8,
+    size: float = 0.05,
+    vcov: Vcov = "CR1",
+    few: Few = "withhold",
 ) -> Vector:
     r"""Smallest true effect that a two-sided test would detect, ``(k,)`` in outcome units.
 
     :math:`(t_{1-\alpha/2}+t_{\text{power}})\times\mathrm{SE}`, with the reference distribution of
     the standard errors. It describes the design, not the result: it uses the standard error only.
+    Where few clusters stand behind an estimate that error is too small, and a warning says so
+    unless ``few="show"``.
 
     References
     ----------
@@ -41,7 +49,7 @@ def minimum_detectable_effect(
 
     if not (is_number(size) and is_number(power) and 0 < size < 1 and 0.5 <= power < 1):
         raise OptionError(f"size={size} must lie in (0, 1) and power={power} in [0.5, 1)")
-    result = infer(estimate, vcov=vcov)
+    result = infer(estimate, vcov=vcov, few=few)
     normal = np.isinf(result.dof)
     dof = np.where(normal, 1.0, result.dof)
     total = np.where(
