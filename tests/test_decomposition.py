@@ -7,6 +7,7 @@ import pytest
 
 import evalkit as ek
 from evalkit.core.errors import IdentificationError
+from evalkit.core.sides import Loads
 from panels import Recipe
 
 TWIN = 1e-10  # exact algebra at outcomes of size 50
@@ -88,3 +89,31 @@ def test_the_decomposition_is_refused_where_it_does_not_hold():
     frame = STAGGERED.frame()
     with pytest.raises(IdentificationError, match="changes treatment"):
         ek.did.bacon(STAGGERED.panel(frame[frame["start"] == 2002]))
+
+
+@each_recipe
+@pytest.mark.parametrize("cluster", [{}, {"cluster": "district"}], ids=["units", "districts"])
+def test_the_sides_of_a_pair_are_the_units_of_its_cohorts(recipe, cluster):
+    frame = recipe.frame().assign(district=lambda f: f["town"] // 3)
+    panel = recipe.panel(frame, **cluster)
+    parts = ek.did.bacon(panel)
+    sides = []
+    for level in ("treated", "control"):
+        mine = panel.cohort[:, None] == np.array(parts.index.level(level), float)
+        load = panel.unit_weight[:, None] * mine
+        sides.append(load / load.sum(axis=0))
+    written = Loads.of(panel.cluster, *sides).standing()
+    found = parts.sides.standing()
+    np.testing.assert_array_equal(found.clusters, written.clusters)
+    np.testing.assert_allclose(found.equal, written.equal, rtol=TWIN)
+
+
+def test_units_of_pairs_are_counted_once_in_their_averages():
+    panel = STAGGERED.panel()
+    parts = ek.did.bacon(panel)
+    size = {date: int((panel.cohort == date).sum()) for date in (2002, 2004, np.inf)}
+    assert parts.counts[parts.index.keys.index(("treated vs never", 2002, np.inf))].tolist() == [
+        size[2002], size[np.inf]]  # fmt: skip
+    mean = ek.aggregate(parts, by="type")
+    never = mean.counts[mean.index.keys.index(("treated vs never",))]
+    assert never.tolist() == [size[2002] + size[2004], size[np.inf]]

@@ -7,7 +7,7 @@ judging the count: ``evalkit.inference`` does that.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from typing import Protocol
 
@@ -303,6 +303,24 @@ class Adoption:
             other = ("eligible", "ineligible")[kind]
             cells &= np.array([side != other for side in self.index.level("side")])
         return np.asarray(cells, bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs(Adoption):
+    """Whole cohorts against each other, whatever the period.
+
+    Attributes
+    ----------
+    each : Matrix (2, groups, K)
+        Load of a unit of weight one of each cohort, on the treated and on the untreated side.
+    """
+
+    each: Matrix = field(kw_only=True)
+
+    @cached_property
+    def _per_mass(self) -> Matrix:
+        periods = self.panel.n_periods
+        return np.repeat(self.each[:, :, None] / periods, periods, axis=2)
 
 
 def _alike(panel: Panel) -> bool:

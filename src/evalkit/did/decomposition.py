@@ -11,7 +11,7 @@ from evalkit.core.estimate import Estimate
 from evalkit.core.labels import Index
 from evalkit.core.origin import Meta
 from evalkit.core.panel import Panel
-from evalkit.core.sides import Loads, Sides
+from evalkit.core.sides import Pairs, Sides
 from evalkit.core.threads import one_thread
 from evalkit.did.two_way import require_contrast
 from evalkit.engines.cohorts import Cohorts, PathWeights
@@ -79,11 +79,10 @@ def bacon(panel: Panel) -> Estimate:
         raise IdentificationError("no cohort changes treatment while another does not")
     lin = np.zeros((cohorts.size, len(cohorts.clock) + 1, len(pairs)))
     keys, weight = [], np.empty(len(pairs))
-    sides, units = np.zeros((2, panel.n_units, len(pairs))), np.zeros((len(pairs), 2), np.intp)
+    each, units = np.zeros((2, cohorts.size, len(pairs))), np.zeros((len(pairs), 2), np.intp)
     for k, (kind, one, other, change, share) in enumerate(pairs):
         for side, c in enumerate((one, other)):
-            sides[side, cohorts.at[c], k] = cohorts.weight[cohorts.at[c]] / cohorts.mass[c]
-            units[k, side] = len(cohorts.at[c])
+            each[side, c, k], units[k, side] = 1 / cohorts.mass[c], len(cohorts.at[c])
         lin[one, :-1, k] = change / cohorts.mass[one]
         lin[other, :-1, k] = -change / cohorts.mass[other]
         keys.append((kind, starts.labels[one], starts.labels[other]))
@@ -111,7 +110,7 @@ def bacon(panel: Panel) -> Estimate:
         combination=np.eye(len(pairs)),
         mass=Estimate(share, given, panel.units, panel.cluster, index, meta),
         counts=units,
-        sides=Sides.of(Loads.of(panel.cluster, *sides), len(pairs)),
+        sides=Sides.of(Pairs(panel, index, each=each), len(pairs)),
     )
 
 

@@ -194,11 +194,12 @@ def _counts(estimate: Estimate, member: Matrix) -> Codes | None:
 
 
 def _cohorts(estimate: Estimate) -> list[int]:
-    """Codes of the cohorts of the coordinates; one if they have none."""
-    if "cohort" not in estimate.index.levels:
+    """Codes of the treated cohorts of the coordinates; one if they name none."""
+    named = [level for level in ("cohort", "treated") if level in estimate.index.levels]
+    if not named:
         return [0] * len(estimate)
     place: dict[Any, int] = {}
-    return [place.setdefault(c, len(place)) for c in estimate.index.level("cohort")]
+    return [place.setdefault(c, len(place)) for c in estimate.index.level(named[0])]
 
 
 def _level(estimate: Estimate, level: str, staggered: bool) -> tuple[Any, ...]:
@@ -218,7 +219,8 @@ def _given(estimate: Estimate, weights: Mapping[Any, float] | None) -> Vector:
 
 def _refuse_strange(weights: Mapping[Any, float] | None, estimate: Estimate) -> None:
     """Refuse weights of what the estimate has not; those of what is left out do not matter."""
-    strange = [key for key in weights or () if key not in estimate.index.keys]
+    known = set(estimate.index.keys)
+    strange = [key for key in weights or () if key not in known]
     if strange:
         keys = some(estimate.index.keys)
         raise OptionError(f"weights name {some(strange)}, which is no coordinate; there are {keys}")
