@@ -165,13 +165,18 @@ def curve(panel: ek.Panel) -> Made:
     return {LEVEL: found.select(parameter="ATT"), SLOPE: found.select(parameter="ACRT")}
 
 
+def by_dose(panel: ek.Panel) -> Made:
+    slopes = ek.did.dose_event_study(panel, reference=START - 1)
+    return {SLOPE: ek.aggregate(slopes.select(time=lambda t: t >= START))}
+
+
 SAMPLE = ("sample", "population")  # imputation's intervals are for the observations at hand
 BASIC = tuple(ABSORBING)
 SMALL = dict.fromkeys(("CR2", "CR3"), ("homogeneous", "few_clusters", "few_treated"))
 COVARIATE = ("homogeneous", "covariate_trends")
 DOSE = ("dose", "dose_selected")
 AGAIN = 100  # estimates in one draw of a method that resamples
-FEWER = 50  # draws of such a method
+FEWER = 200  # draws of such a method
 
 METHODS = {
     "two_way": Method(two_way, CLUSTERED, designs=BASIC, only=SMALL),
@@ -187,6 +192,7 @@ METHODS = {
     "imputation": Method(
         lambda p: staggered(ek.did.imputation(p)), CR1, truths=SAMPLE, designs=BASIC
     ),
+    "two_by_two": Method(lambda p: {AVERAGE: ek.did.two_by_two(p)}, CR1, designs=("few_treated",)),
     "imputation_sampled": Method(
         lambda p: staggered(ek.did.imputation(p, treated="sampled")), CR1, designs=BASIC
     ),
@@ -265,6 +271,7 @@ METHODS = {
     "dose_response": Method(
         lambda p: {SLOPE: ek.did.dose_response(p, start=START)}, CR1, designs=DOSE
     ),
+    "dose_event_study": Method(by_dose, CR1, designs=DOSE),
     "dose_curve": Method(curve, CR1, designs=DOSE),
     # The errors of synthetic DiD by estimating again.
     "synthetic_did_again": Method(
